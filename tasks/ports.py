@@ -1,0 +1,169 @@
+"""What the tasks need from the world: one Protocol per neighbour, implemented in ``worker``.
+
+Times are integers, microseconds since the Unix epoch, UTC. Every method may raise ``StoreUnavailable`` or
+``StreamUnavailable`` (both ``Transient``) when the server behind it does not answer, and may block on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from tasks.steps.page import (
+    Arrival,
+    ItemState,
+    Outcome,
+    Payload,
+    RetryArrival,
+    SourceProfile,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stream entry as read: raw fields, not yet decoded."""
+
+    id: str
+    fields: Mapping[bytes, bytes] = field(repr=False)
+    deliveries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How one arrival ended, as committed. ``fresh`` is False when an earlier delivery had already done it."""
+
+    entry_id: str
+    outcome: Outcome
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemLease:
+    """A frontier row that this process may fetch until ``lease_until``."""
+
+    source: str
+    item_key: str
+    item: str | None
+    url: str
+    host: str
+    depth: int
+    parent: str | None  # item key of the page that named it first
+    attempts: int  # failed attempts so far
+    token: str
+    lease_until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureLease:
+    """A stored failure that this process may try again until ``lease_until``."""
+
+    id: int
+    payload: Payload
+    payload_hash: str
+    observed_at: int
+    error_class: str
+    attempts: int
+    token: str
+    lease_until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchFailure:
+    """Why a fetch did not bring a page, and what follows."""
+
+    error_class: str
+    message: str
+    fingerprint: str
+    status: int | None
+    retry_at: int | None  # None: given up
+    counts: bool = True  # whether it uses up one of the item's attempts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """An answer of a host with status 200."""
+
+    url: str  # after redirects
+    status: int
+    body: bytes = field(repr=False)
+    content_type: str | None
+    fetched_at: datetime  # aware, UTC
+
+
+class Clock(Protocol):
+    """Time as an argument."""
+
+    def now_us(self) -> int:
+        """Return the time in microseconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards."""
+
+
+class Stream(Protocol):
+    """The page stream."""
+
+    def epoch(self) -> str:
+        """Return the random value made with the stream; creates stream and group where they are missing."""
+
+    def read(self, count: int, block_ms: int) -> list[Entry]:
+        """Return up to ``count`` new entries, waiting at most ``block_ms`` for the first."""
+
+    def reclaim(self) -> Entry | None:
+        """Take over one entry whose worker died or outlived its lease."""
+
+    def ack(self, entry_ids: Sequence[str]) -> None:
+        """Acknowledge and delete entries whose outcome is committed."""
+
+    def push(self, payloads: Sequence[Payload]) -> list[str]:
+        """Append payloads; return their entry ids. Raises ``StreamFull`` above the high-water mark."""
+
+
+class Store(Protocol):
+    """The store, as the tasks see it. Each call is one transaction, retried whole on a conflict."""
+
+    def commit(self, arrivals: Sequence[Arrival], *, worker: str, now: int) -> list[Settled]:
+        """Write outcome, page, revision, payload, items, failures and delivery records of a batch, once each."""
+
+    def claim_failures(
+        self, *, limit: int, lease_us: int, now: int, parser_versions: Mapping[str, int]
+    ) -> list[FailureLease]:
+        """Lease failures that are due: waiting ones whose time has come, and any open one of an older parser."""
+
+    def commit_retry(self, retry: RetryArrival, *, worker: str, now: int) -> Outcome | None:
+        """Settle one leased failure; None when the lease was lost in the meantime."""
+
+    def claim_items(
+        self, *, limit: int, per_host: Mapping[str, int], budgets: Mapping[str, int], run: str, lease_us: int, now: int
+    ) -> list[ItemLease]:
+        """Lease due items: at most ``per_host[source]`` of one host, and within each source's budget of the run."""
+
+    def item_pushed(self, lease: ItemLease, *, entry: str, now: int) -> bool:
+        """Note that the item's payload is in the stream as ``entry``; False when the lease was lost."""
+
+    def item_failed(self, lease: ItemLease, failure: FetchFailure, *, now: int) -> ItemState | None:
+        """Note a failed fetch: due again at ``retry_at``, or given up; None when the lease was lost."""
+
+    def item_postponed(self, lease: ItemLease, *, until: int) -> bool:
+        """Give an item back untouched, due again at ``until``; False when the lease was lost."""
+
+    def upkeep(self, *, epoch: str, accepted: int, now: int) -> Mapping[str, int]:
+        """Free expired leases, note the epoch's accepted count, and return what was done, by name."""
+
+
+class Fetcher(Protocol):
+    """HTTP, many requests at a time."""
+
+    def fetch_all(
+        self, leases: Sequence[ItemLease], profile_of: Callable[[str], SourceProfile]
+    ) -> Mapping[str, Fetched | Exception]:
+        """Fetch each lease's URL, politely; the answer or our own error, by lease token. Blocks until all ended."""
+
+
+class Profiles(Protocol):
+    """The source profiles."""
+
+    def get(self, source: str) -> SourceProfile:
+        """Return the source's profile, or the default one under its name."""

@@ -1,0 +1,164 @@
+"""The values that travel through the flow; each type's name says which stage it belongs to.
+
+``Payload`` (arrived) → ``ParsedPage`` (understood) → ``Arrival`` (what one delivery asks the store to do).
+All are frozen; bytes and texts never show in a ``repr``, so that they cannot leak into a log or a dashboard.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+MediaKind = Literal["image", "video"]
+
+
+class Outcome(enum.StrEnum):
+    """The closed set of ways in which a delivery ends."""
+
+    NEW = "new"
+    REVISION = "revision"
+    UNCHANGED = "unchanged"
+    DUPLICATE = "duplicate"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """One page as its producer pushed it: the envelope and the bytes, nothing interpreted."""
+
+    source: str
+    body: bytes = field(repr=False)
+    item: str | None = None
+    url: str | None = None
+    fetched_at: datetime | None = None  # aware, UTC
+    content_type: str | None = None
+    status: int | None = None
+    depth: int = 0
+    parent: str | None = None  # item key of the page that named this one
+    extra: Mapping[str, str] = field(default_factory=dict)  # fields of the envelope that we do not know
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Related:
+    """One entry of a page's list of related items, in the order of the page."""
+
+    id: str
+    title: str | None = None  # with its tags, as the page has it
+    tags: tuple[str, ...] = ()  # upper case, without the colon: PHOTOS, VDO, VIDEO, URGENT
+    media_kind: MediaKind | None = None
+    media_path: str | None = None
+    uploaded_at: datetime | None = None  # aware, UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedPage:
+    """What a parser understood. A field that the page does not have is None or empty, never guessed."""
+
+    parser: str
+    parser_version: int
+    title: str | None = None
+    published_at: datetime | None = None  # aware, in the zone of the page, else of the source
+    published_raw: str | None = None
+    paragraphs: tuple[str, ...] = field(default=(), repr=False)
+    wire_service: str | None = None
+    desk_code: str | None = None
+    language: str | None = None
+    authors: tuple[str, ...] = ()
+    related: tuple[Related, ...] = field(default=(), repr=False)
+    canonical_url: str | None = None  # as the page declares it, absolute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceProfile:
+    """What is known of one source. Loaded and checked by ``worker.sources``; the default fits any source."""
+
+    name: str
+    hosts: tuple[str, ...] = ()  # hosts that follow-ups may be fetched from; empty: the host of item_url
+    timezone: str = "UTC"  # IANA name; for dates without a zone
+    parser: str | None = None  # vardump | html | json; None: by content type and sniffing
+    item_url: str | None = None  # template of a related item's URL, with {id}
+    max_depth: int = 0  # how far from a pushed page follow-ups go; 0: none
+    max_items_per_page: int = 50
+    max_items_per_run: int = 10_000  # fetches in one run of the workers
+    delay_seconds: float = 1.0  # between two requests to one host
+    concurrency: int = 1  # requests to one host at the same time
+    max_attempts: int = 5  # per item (fetch) and per failure (retry)
+    allow_private_hosts: tuple[str, ...] = ()  # hosts that may be on loopback or a private address, by name
+
+
+class ItemState(enum.StrEnum):
+    """Where a row of the frontier stands."""
+
+    DUE = "due"  # to be fetched at next_fetch_at
+    LEASED = "leased"  # a fetch task has it
+    PUSHED = "pushed"  # fetched, its payload is in the stream
+    FETCHED = "fetched"  # its page is in the store
+    FAILED = "failed"  # given up, see its failure
+    GONE = "gone"  # 404 or 410
+    UNROUTABLE = "unroutable"  # the source has no URL template
+    BOUNDED = "bounded"  # beyond the source's depth or per-page bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveredItem:
+    """A related ID or URL that a page names, with what the source's bounds say of it."""
+
+    item_key: str  # the item ID, or the canonical URL
+    item: str | None
+    url: str | None  # where to fetch it; None when unroutable
+    host: str | None  # lower-case host[:port] of url
+    depth: int
+    state: ItemState  # DUE, UNROUTABLE or BOUNDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageResult:
+    """A payload that was parsed, with all that the decision and the store need."""
+
+    page: ParsedPage
+    item_key: str  # the identity within the source
+    content_hash: str  # hex; see fingerprint.content_hash
+    discovered: tuple[DiscoveredItem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureResult:
+    """A payload that could not be parsed. ``retry_at`` None means dead at once."""
+
+    error_class: str
+    message: str
+    fingerprint: str  # hex; error class + top frame of ours + source
+    item_key: str  # the identity as far as the envelope tells it, else raw:<payload hash>
+    parser: str | None
+    parser_version: int
+    traceback: str | None = field(default=None, repr=False)
+    retry_at: int | None = None  # microseconds since the epoch, UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One stream entry after the pure steps: what the store is to commit for it, exactly once."""
+
+    epoch: str
+    entry_id: str  # "<ms>-<seq>"
+    attempt: int  # how often the entry was delivered, from 1
+    observed_at: int  # microseconds since the epoch, UTC: when the page was in this state
+    payload: Payload
+    payload_hash: str  # hex sha256 of the body
+    result: PageResult | FailureResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryArrival:
+    """A stored failure tried again from its bytes; commits like an ``Arrival`` or moves the failure on."""
+
+    failure_id: int
+    lease_token: str
+    observed_at: int
+    payload: Payload
+    payload_hash: str
+    result: PageResult | FailureResult
+    refetch_at: int | None = None  # microseconds; also make the item due then (only with a FailureResult)
