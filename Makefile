@@ -1,0 +1,66 @@
+# penstock: `make help` lists what can be made. Every recipe says in one line what it is doing.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint lock clean
+
+UV ?= uv
+BIN := .venv/bin
+STAMP := .venv/.installed
+# Twice quiet: warnings about other people's metadata help nobody here.
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' Makefile
+
+install: $(STAMP) ## make .venv with everything penstock needs (again only when the lock file changed)
+	@:
+
+demo: install ## run the whole system on a local demo site, and end with a summary
+	@$(BIN)/penstock demo
+
+lint: install ## check style, types and import rules
+	@echo '==> ruff check' && $(BIN)/ruff check --quiet .
+	@echo '==> ruff format' && $(BIN)/ruff format --quiet --check .
+	@echo '==> mypy' && $(BIN)/mypy
+	@echo '==> import rules' && PYTHONPATH=. $(BIN)/lint-imports --no-logo
+
+test: lint ## lint, then run every test
+	@echo '==> pytest' && $(BIN)/pytest
+
+lock: ## choose the newest versions that pyproject.toml allows (needs uv)
+	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 2; }
+	@echo '==> requirements.lock'
+	@$(UV) pip compile --quiet pyproject.toml --group dev --all-extras $(LOCKED) -o requirements.lock
+	@echo '==> deploy/requirements.lock'
+	@$(UV) pip compile --quiet pyproject.toml --group build -c requirements.lock $(LOCKED) -o deploy/requirements.lock
+
+LOCKED := --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+clean: ## remove .venv, caches and build output; the state in ./var stays
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is touched last, so that an installation that was cut short is made again.
+# --no-build-isolation: the build backend comes from the lock file too, hash-checked like all the rest.
+$(STAMP): requirements.lock pyproject.toml
+	@$(FIND_PYTHON); \
+	echo "==> .venv with $$("$$python" --version)"; \
+	"$$python" -m venv .venv || { rm -rf .venv; echo "$$python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	@echo '==> installing what requirements.lock names (a minute or two)'
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@echo '==> installing penstock'
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+# $PYTHON, else the first of the usual names that runs and is new enough.
+FIND_PYTHON = \
+	for python in $${PYTHON:+"$$PYTHON"} python3.13 python3.12 python3.11 python3 none; do \
+	  if [ "$$python" = none ]; then \
+	    echo 'penstock needs Python 3.11 or newer, and none was found. Install it, or name one: make PYTHON=/path/to/python3' >&2; exit 2; \
+	  fi; \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
+	  if [ "$$python" = "$${PYTHON:-}" ]; then \
+	    echo "PYTHON=$$python does not run, or is older than Python 3.11." >&2; exit 2; \
+	  fi; \
+	done
