@@ -1,0 +1,77 @@
+"""Which items a page leads to, and what the source's bounds say of each."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote
+
+from tasks.steps.canonical import bounded_key, canonical_url, host_of, normal_url
+from tasks.steps.page import DiscoveredItem, ItemState, ParsedPage, Payload, SourceProfile
+
+_SLOT: Final = "{id}"
+_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")  # stands in any URL as it is
+_PROBE: Final = "penstock-probe-id"
+
+
+def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tuple[DiscoveredItem, ...]:
+    """Return every related item once, in the order of the page, without the page itself.
+
+    ``UNROUTABLE``: the source has no template, or it leads to no http(s) URL or to a host that the source does not
+    allow. ``BOUNDED``: beyond the source's depth or per-page bound. Else ``DUE``.
+    """
+    depth = payload.depth + 1
+    allowance = profile.max_items_per_page if depth <= profile.max_depth else 0
+    own_url = canonical_url(payload.url) if payload.url and profile.item_url and not payload.item else None
+    found: list[DiscoveredItem] = []
+    for item in dict.fromkeys(related.id for related in page.related):
+        url, host = item_location(item, profile.item_url, profile.hosts)
+        if item == payload.item or (own_url and url and canonical_url(url) == own_url):
+            continue
+        state = ItemState.UNROUTABLE if url is None else ItemState.DUE
+        if state is ItemState.DUE and len(found) >= allowance:
+            state = ItemState.BOUNDED
+        found.append(
+            DiscoveredItem(item_key=bounded_key(item), item=item, url=url, host=host, depth=depth, state=state)
+        )
+    return tuple(found)
+
+
+def item_location(item: str, item_url: str | None, hosts: Iterable[str] = ()) -> tuple[str | None, str | None]:
+    """Return URL and host of an item by the source's template, or two Nones when it leads nowhere that is allowed."""
+    if item_url is None:
+        return None, None
+    hosts = tuple(hosts)
+    if _PLAIN_ID.fullmatch(item):
+        route = _route(item_url, hosts)
+        if route is not None:
+            before, after, host = route
+            return before + item + after, host
+    return _build(item, item_url, hosts)
+
+
+@functools.lru_cache(maxsize=256)
+def _route(item_url: str, hosts: tuple[str, ...]) -> tuple[str, str, str] | None:
+    """Return what stands before and after a plain ID, and the host; None where the ID is part of the host."""
+    url, host = _build(_PROBE, item_url, hosts)
+    if url is None or host is None or _PROBE in host:
+        return None
+    before, found, after = url.partition(_PROBE)
+    return (before, after, host) if found and _PROBE not in after else None
+
+
+def _build(item: str, item_url: str, hosts: tuple[str, ...]) -> tuple[str | None, str | None]:
+    if item.strip() in {"", ".", ".."}:  # a dot segment would lead to another page, also when percent-encoded
+        return None, None
+    url = normal_url(item_url.replace(_SLOT, quote(item, safe="", errors="replace")))
+    host = host_of(url) if url else None
+    if url is None or host is None or not _allowed(host, hosts):
+        return None, None
+    return url, host
+
+
+def _allowed(host: str, hosts: tuple[str, ...]) -> bool:
+    names = {name.lower() for name in hosts}
+    return not names or host in names or host.rpartition(":")[0] in names

@@ -1,0 +1,92 @@
+"""From a payload to what a parser understands of it. One parser per format; this is the seam around them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from tasks.errors import MemoryLimit, ParserCrash, PenstockError, TimeLimit, Truncated, UnknownFormat
+from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
+from tasks.steps.parse import html, json, vardump
+from tasks.steps.parse.sniff import by_content, by_content_type
+
+Parser = Callable[[Payload, SourceProfile], ParsedPage]
+
+_PARSERS: Final[Mapping[str, Parser]] = {
+    "vardump": vardump.parse_vardump,
+    "json": json.parse_json,
+    "html": html.parse_html,
+}
+# A failure of an older version becomes due again by itself: raise a version with every change that may mend one.
+# "none": nothing was recognised.
+PARSER_VERSIONS: Final[Mapping[str, int]] = {
+    "vardump": vardump.VERSION,
+    "json": json.VERSION,
+    "html": html.VERSION,
+    "none": 1,
+}
+_NUL_SPELLINGS: Final = (b"\0", b"\\u0000", b"&#")
+# Celery raises it inside whatever runs; it is known by name because the steps do not import Celery.
+_SOFT_LIMIT: Final = "SoftTimeLimitExceeded"
+
+
+def parse(payload: Payload, profile: SourceProfile) -> ParsedPage:
+    """Understand a payload by the source's parser, else by its content type, else by its first bytes.
+
+    Raises ``Truncated``, ``Malformed``, ``UnknownFormat``, ``TooLarge``, ``Undecodable``, ``MemoryLimit``,
+    ``TimeLimit``, ``ParserCrash`` (with the parser's own error as its cause), and nothing else. The error's ``details``
+    name the ``parser``, where one was chosen. Blocks for as long as native parsers take on a page within their caps.
+    """
+    name: str | None = None
+    try:
+        name = choose(payload, profile)
+        page = _PARSERS[name](payload, profile)
+        return _without_nul(page) if any(spelling in payload.body for spelling in _NUL_SPELLINGS) else page
+    except PenstockError as error:
+        if name is not None:
+            error.details.setdefault("parser", name)
+        raise
+    except (MemoryError, RecursionError) as error:
+        raise MemoryLimit(_told(error), parser=name) from error
+    except Exception as error:
+        kind = TimeLimit if type(error).__name__ == _SOFT_LIMIT else ParserCrash
+        raise kind(_told(error), parser=name) from error
+
+
+def choose(payload: Payload, profile: SourceProfile) -> str:
+    """Return the name of the parser for a payload; raises ``UnknownFormat``, ``Truncated`` where it is empty.
+
+    A date line outweighs a content type: PHP sends its dumps as ``text/html``.
+    """
+    if profile.parser is not None:
+        if profile.parser not in _PARSERS:
+            raise UnknownFormat(f"the profile names an unknown parser {profile.parser!r}")
+        return profile.parser
+    if not payload.body.strip():
+        raise Truncated("the payload is empty")
+    sniffed = by_content(payload.body)
+    stated = by_content_type(payload.content_type)
+    name = sniffed if sniffed == "vardump" or stated is None else stated
+    if name is None:
+        raise UnknownFormat("no parser recognises the payload")
+    return name
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+def _without_nul(page: ParsedPage) -> ParsedPage:
+    """Replace NUL, which PostgreSQL cannot store, by U+FFFD, as HTML does."""
+    return replace(page, **{one.name: _clean(getattr(page, one.name)) for one in fields(page)})
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, tuple):
+        return tuple(map(_clean, value))
+    if isinstance(value, Related):
+        return replace(value, **{one.name: _clean(getattr(value, one.name)) for one in fields(value)})
+    return value

@@ -1,0 +1,154 @@
+"""Articles as JSON objects: schema.org's NewsArticle (JSON-LD) and the shapes of common content systems."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import urljoin
+
+from tasks.steps.canonical import normal_url
+from tasks.steps.parse.markup import paragraphs_of_text
+
+_TITLE: Final = ("headline", "title", "name")
+_BODY: Final = (
+    "articleBody", "body", "content", "text", "paragraphs", "body_html", "content_html", "body_text", "bodyText",
+)  # fmt: skip
+_PUBLISHED: Final = (
+    "datePublished", "published_at", "publishedAt", "published", "date_published", "pubDate",
+    "publication_date", "date",
+)  # fmt: skip
+_AUTHORS: Final = ("authors", "author", "byline", "creator")
+_LANGUAGE: Final = ("inLanguage", "language", "lang")
+_URL: Final = ("url", "canonical_url", "canonicalUrl", "link", "mainEntityOfPage")
+_RELATED: Final = ("related", "related_items", "relatedItems", "related_articles", "relatedArticles")
+_WRAPPERS: Final = ("@graph", "article", "data", "post", "story", "item")
+_INNER: Final = ("rendered", "@value", "text", "content", "value", "name", "@id")  # where an object keeps its text
+_MAX_OBJECTS: Final = 1000
+_MAX_DEPTH: Final = 6
+_LANGUAGE_TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+_BY: Final = re.compile(r"^by\s+", re.IGNORECASE)
+
+Obj = Mapping[str, Any]
+
+
+def objects(document: Any) -> list[Obj]:
+    """Return the JSON objects that may be the article, outer ones first: roots, list members, what wrappers hold."""
+    found: list[Obj] = []
+    layer = [document]
+    for _ in range(_MAX_DEPTH):
+        layer = layer[: _MAX_OBJECTS - len(found)]
+        inner: list[Any] = []
+        for value in layer:
+            if isinstance(value, dict):
+                found.append(value)
+                inner += (value[key] for key in _WRAPPERS if isinstance(value.get(key), dict | list))
+            elif isinstance(value, list):
+                inner += value
+        layer = inner
+    return found
+
+
+def is_article(obj: Obj) -> bool:
+    """Tell whether schema.org's type of the object is an article's."""
+    kinds = obj.get("@type")
+    names = kinds if isinstance(kinds, list) else [kinds]
+    return any(isinstance(name, str) and name.endswith(("Article", "BlogPosting", "Report")) for name in names)
+
+
+def title(obj: Obj) -> str | None:
+    """Return the title, its entities resolved."""
+    return _first(obj, _TITLE, plain)
+
+
+def paragraphs(obj: Obj) -> tuple[str, ...]:
+    """Return the body's paragraphs, from plain text, markup, or a list of either."""
+    for key in _BODY:
+        found = tuple(line for text in _texts(obj.get(key)) for line in paragraphs_of_text(text))
+        if found:
+            return found
+    return ()
+
+
+def published(obj: Obj) -> str | None:
+    """Return the publication date as it is written."""
+    return _first(obj, _PUBLISHED, plain)
+
+
+def authors(obj: Obj) -> tuple[str, ...]:
+    """Return the authors' names, each once."""
+    for key in _AUTHORS:
+        value = obj.get(key)
+        names = tuple(author_names(plain(one) for one in (value if isinstance(value, list) else [value])))
+        if names:
+            return names
+    return ()
+
+
+def author_names(values: Iterable[str | None]) -> Iterator[str]:
+    """Yield names once each, without a leading "By"; addresses are no names."""
+    seen: set[str] = set()
+    for value in values:
+        name = _BY.sub("", value or "")
+        if name and name not in seen and "://" not in name:
+            seen.add(name)
+            yield name
+
+
+def language(obj: Obj) -> str | None:
+    """Return the language tag as it is written."""
+    return _first(obj, _LANGUAGE, lambda value: language_tag(plain(value)))
+
+
+def language_tag(text: str | None) -> str | None:
+    """Return the text if it has the form of a language tag."""
+    return text if text and _LANGUAGE_TAG.fullmatch(text) else None
+
+
+def url(obj: Obj, base: str | None) -> str | None:
+    """Return the article's own URL, absolute."""
+    return _first(obj, _URL, lambda value: absolute(plain(value), base))
+
+
+def absolute(link: str | None, base: str | None) -> str | None:
+    """Return an http(s) link, made absolute by ``base`` where that is known; None for any other."""
+    if not link:
+        return None
+    try:
+        return normal_url(urljoin(base or "", link))
+    except ValueError:
+        return None
+
+
+def related_list(obj: Obj) -> list[Any]:
+    """Return the list of related entries, as it is."""
+    return next((value for key in _RELATED if isinstance(value := obj.get(key), list)), [])
+
+
+def plain(value: Any) -> str | None:
+    """Return the text of a string, of an object that wraps one, or of a list's first; folded, entities resolved."""
+    for _ in range(_MAX_DEPTH):
+        if isinstance(value, str):
+            return " ".join(html.unescape(value).split()) or None
+        if isinstance(value, list):
+            value = value[0] if value else None
+        elif isinstance(value, dict):
+            value = next((value[key] for key in _INNER if key in value), None)
+        else:
+            return None
+    return None
+
+
+def _first(obj: Obj, keys: Iterable[str], read: Any) -> str | None:
+    return next((found for key in keys if key in obj and (found := read(obj[key]))), None)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the raw texts of a body: of a string, an object that wraps one, or a list of these."""
+    for one in value if isinstance(value, list) else [value]:
+        inner = one
+        if isinstance(one, dict):
+            inner = next((one[key] for key in _INNER if isinstance(one.get(key), str)), None)
+        if isinstance(inner, str):
+            yield inner

@@ -1,0 +1,49 @@
+"""PHP's dump of a string, ``string(N) "…"``, wherever it stands: in a ``vardump`` page or leaked into another one.
+
+N counts bytes, and quotes inside are not escaped, so the content is taken by count and the closing quote is required:
+that is the format's only check that nothing is missing (https://www.php.net/var_dump).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from tasks.errors import Malformed, Truncated
+
+AT_LINE_START: Final = re.compile(rb"^[ \t]*string\(([0-9]+)\)( \")?", re.MULTILINE)
+_MAX_DIGITS: Final = 10
+_QUOTE: Final = ord('"')
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A dump's place and content: ``data[start:end]`` is the whole of it."""
+
+    start: int
+    end: int
+    content: bytes = field(repr=False)
+
+
+def find_dump(data: bytes, opening: re.Pattern[bytes] = AT_LINE_START) -> Dump | None:
+    """Return the first dump, or None. ``opening`` captures the count and, when it is there, the opening quote.
+
+    Raises ``Truncated`` when the data end before the closing quote, ``Malformed`` when the count leads elsewhere.
+    """
+    found = opening.search(data)
+    if found is None:
+        return None
+    if found[2] is None:
+        if data[found.end() :].strip():
+            raise Malformed("a dump has no opening quote")
+        raise Truncated("the payload ends before the dump's opening quote")
+    if len(found[1]) > _MAX_DIGITS:
+        raise Malformed("a dump of an impossible length")
+    first = found.end(2)
+    last = first + int(found[1])
+    if len(data) <= last:
+        raise Truncated(f"the dump has {len(data) - first} of its {last - first} bytes and closing quote")
+    if data[last] != _QUOTE:
+        raise Malformed(f"no closing quote after the dump's {last - first} bytes")
+    return Dump(found.start(), last + 1, data[first:last])

@@ -1,0 +1,90 @@
+"""HTML to trees and to paragraphs, behind caps: native parsers cannot be interrupted, so they never see a monster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import lxml.html
+from lxml import etree
+
+from tasks.errors import Malformed, TooLarge
+
+MAX_BYTES: Final = 2 * 1024 * 1024
+MAX_TAGS: Final = 50_000  # opening and closing; real pages stay under 5,000, and 50,000 take about a second
+MAX_ATTRIBUTES: Final = 10_000  # of one tag; 50,000 hold libxml2 for 4 s. A "<" in a script counts as a tag too
+
+# Possessive and always matching, so that it reads hostile input once: an unclosed quote ends the tag there.
+_TAG: Final = re.compile(rb"""<[a-zA-Z](?:[^>"']++|"[^"]*+"|'[^']*+')*+""")
+_QUOTED: Final = re.compile(rb"""=\s*+(?:"[^"]*+"|'[^']*+')""")
+_LONG_TAG: Final = 2 * MAX_ATTRIBUTES  # bytes; a shorter tag cannot hold so many
+
+_MARKUP: Final = re.compile(
+    r"</?(?:p|br|div|span|a|b|i|em|strong|h[1-6]|ul|ol|li|blockquote|img|figure)\b[^<>]*>", re.IGNORECASE
+)
+_BREAKS: Final = frozenset(
+    {
+        "address", "article", "aside", "blockquote", "br", "dd", "div", "dl", "dt", "figcaption", "figure", "footer",
+        "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section", "table",
+        "td", "th", "tr", "ul",
+    }
+)  # fmt: skip
+_SILENT: Final = frozenset({"script", "style", "template", "noscript", "head"})
+
+
+def check_caps(raw: bytes) -> None:
+    """Raise ``TooLarge`` naming the cap that the page exceeds."""
+    if len(raw) > MAX_BYTES:
+        raise TooLarge(f"the page has {len(raw)} bytes, the limit for HTML is {MAX_BYTES}")
+    if (tags := raw.count(b"<")) > MAX_TAGS:
+        raise TooLarge(f"the page has {tags} tags, the limit is {MAX_TAGS}")
+    for found in _TAG.finditer(raw):
+        if found.end() - found.start() > _LONG_TAG and (count := _attributes(found[0])) > MAX_ATTRIBUTES:
+            raise TooLarge(f"a tag has {count} attributes, the limit is {MAX_ATTRIBUTES}")
+
+
+def _attributes(tag: bytes) -> int:
+    bare, quoted = _QUOTED.subn(b" ", tag)
+    return max(quoted, len(bare.split()) - 1)
+
+
+def tree_of(text: str) -> lxml.html.HtmlElement:
+    """Parse a page. Raises ``TooLarge`` above the caps, ``Malformed`` where there is no element at all."""
+    raw = text.replace("\0", "\ufffd").encode(errors="replace")
+    check_caps(raw)
+    try:
+        return lxml.html.document_fromstring(raw, parser=lxml.html.HTMLParser(encoding="utf-8", remove_comments=True))
+    except (etree.ParserError, etree.XMLSyntaxError) as error:
+        raise Malformed(f"not HTML: {error}") from error
+
+
+def paragraphs_of_text(text: str) -> tuple[str, ...]:
+    """Return the paragraphs of plain text (its lines) or, where it holds tags, of markup (its blocks)."""
+    if _MARKUP.search(text):
+        return paragraphs_of_tree(tree_of(f"<html><body>{text}</body></html>"))
+    return folded(text.split("\n"))
+
+
+def paragraphs_of_tree(root: lxml.html.HtmlElement) -> tuple[str, ...]:
+    """Return the visible text of an element, a paragraph per block."""
+    return folded("".join(_pieces(root)).split("\n"))
+
+
+def folded(lines: Iterable[str]) -> tuple[str, ...]:
+    """Fold white space in each line and drop empty ones."""
+    return tuple(line for raw in lines if (line := " ".join(raw.split())))
+
+
+def _pieces(root: lxml.html.HtmlElement) -> Iterator[str]:
+    """Walk without recursion, since nesting is the page's choice; blocks begin and end with a line end."""
+    silent = 0
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        tag = element.tag if isinstance(element.tag, str) else ""
+        if tag in _SILENT:
+            silent += 1 if event == "start" else -1
+        elif not silent and tag in _BREAKS:
+            yield "\n"
+        text = element.text if event == "start" else element.tail if element is not root else None
+        if text and not silent:
+            yield text.replace("\n", " ")

@@ -1,0 +1,111 @@
+"""Related items: from decoded JSON objects to ``Related`` values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from tasks.errors import Malformed
+from tasks.steps.page import MediaKind, Related
+
+_TAG: Final = r"(?:PHOTOS?|VIDEOS?|VDO|URGENT)"
+_TAGS: Final = re.compile(rf"\s*({_TAG}(?:\s*[:/&+,|]\s*{_TAG})*)\s*:", re.IGNORECASE)
+_TITLES: Final = ("title", "headline")
+_PICS: Final = ("pic", "media_path", "image", "thumbnail")
+_WORD: Final = re.compile(r"[A-Za-z]+")
+_KINDS: Final[Mapping[str, MediaKind]] = {
+    **dict.fromkeys(("jpg", "jpeg", "png", "gif", "webp", "bmp", "svg", "avif", "tif", "tiff"), "image"),
+    **dict.fromkeys(("mp4", "webm", "mov", "avi", "flv", "m4v", "mkv", "mpg", "mpeg", "3gp", "wmv", "m3u8"), "video"),
+}
+
+# .NET ticks: 100 ns since 0001-01-01 (https://learn.microsoft.com/dotnet/api/system.datetime.ticks), in a file name.
+_TICKS: Final = re.compile(r"(?<![0-9])([0-9]{18})(?![0-9])[^/]*$")
+_EPOCH: Final = datetime(1, 1, 1, tzinfo=UTC)
+_TICKS_FROM: Final = 627_667_488_000_000_000  # 1990-01-01: pictures on news sites are younger
+_TICKS_TO: Final = 662_380_416_000_000_000  # 2100-01-01
+
+
+def related_of_dump(text: bytes | str) -> tuple[Related, ...]:
+    """Read the JSON array of a dump; an empty string is no items. Raises ``Malformed`` naming what is wrong."""
+    if not text:
+        return ()
+    try:
+        items = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the dump is not JSON: {error}") from error
+    if not isinstance(items, list):
+        raise Malformed("the dump is not a JSON array")
+    return tuple(_of_dump(number, item) for number, item in enumerate(items, start=1))
+
+
+def related_of_list(items: Iterable[Any]) -> tuple[Related, ...]:
+    """Read a document's list of objects or bare IDs; entries that name no ID lead nowhere and are left out."""
+    return tuple(related for item in items if (related := _of_any(item)) is not None)
+
+
+def related(item: str, title: str | None, pic: str | None) -> Related:
+    """Build one entry; its tags, media kind and upload time are read out of title and path."""
+    return Related(
+        id=item,
+        title=title or None,
+        tags=tags_of(title) if title and ":" in title else (),
+        media_kind=media_kind(pic) if pic else None,
+        media_path=pic or None,
+        uploaded_at=uploaded_at(pic) if pic else None,
+    )
+
+
+def tags_of(title: str) -> tuple[str, ...]:
+    """Return the tags that a title begins with, upper case: ``PHOTOS``, ``VDO``, ``VIDEO``, ``URGENT``."""
+    found = _TAGS.match(title)
+    return tuple(word.upper() for word in _WORD.findall(found[1])) if found else ()
+
+
+def media_kind(path: str) -> MediaKind | None:
+    """Return the kind of file by its extension."""
+    name = path.partition("?")[0].rpartition("/")[2]
+    return _KINDS.get(name.rpartition(".")[2].lower()) if "." in name else None
+
+
+def uploaded_at(path: str) -> datetime | None:
+    """Return the time in a file name's .NET ticks, taken as UTC; None where there is none that makes sense."""
+    found = _TICKS.search(path)
+    if found is None:
+        return None
+    ticks = int(found[1])
+    return _EPOCH + timedelta(microseconds=ticks // 10) if _TICKS_FROM <= ticks < _TICKS_TO else None
+
+
+def _of_dump(number: int, item: Any) -> Related:
+    if not isinstance(item, dict):
+        raise Malformed(f"item {number} of the dump is not an object")
+    identity, title, pic = _identity(item.get("id")), item.get("title"), item.get("pic")
+    if identity is None:
+        raise Malformed(f"item {number} of the dump has no id")
+    if not isinstance(title, str | None) or not isinstance(pic, str | None):
+        raise Malformed(f"title or pic of item {number} of the dump is not text")
+    return related(identity, title, pic)
+
+
+def _of_any(item: Any) -> Related | None:
+    if not isinstance(item, dict):
+        bare = _identity(item)
+        return None if bare is None else related(bare, None, None)
+    identity = next((found for key in ("id", "item_id", "itemId") if (found := _identity(item.get(key)))), None)
+    if identity is None:
+        return None
+    return related(identity, _first_text(item, _TITLES), _first_text(item, _PICS))
+
+
+def _identity(value: Any) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value or None if isinstance(value, str) else None
+
+
+def _first_text(item: Mapping[str, Any], keys: Iterable[str]) -> str | None:
+    return next((value for key in keys if isinstance(value := item.get(key), str) and value), None)

@@ -1,0 +1,46 @@
+"""Which parser a payload needs, when its source's profile does not say."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tasks.steps.parse.charset import ascii_compatible
+from tasks.steps.parse.dates import is_date_line, starts_date_line
+
+_HEAD: Final = 4096  # bytes that are looked at; even, for UTF-16
+_BLANK: Final = b" \t\r\n\f"
+_HTML: Final = re.compile(
+    rb"<(?:!doctype\s+html|html|head|body|meta|title|link|script|article|main|section|header|div|p|h1|span|table)\b",
+    re.IGNORECASE,
+)
+_LONGEST_DATE_LINE: Final = 64
+
+
+def by_content_type(content_type: str | None) -> str | None:
+    """Return the parser that a content type names, or None where it says nothing (as ``text/plain``)."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind in ("text/html", "application/xhtml+xml"):
+        return "html"
+    if kind in ("application/json", "text/json") or kind.endswith("+json"):
+        return "json"
+    return None
+
+
+def by_content(body: bytes) -> str | None:
+    """Return the parser that the first bytes call for, also where they are all that is left of a page."""
+    head = ascii_compatible(body[:_HEAD]).lstrip(_BLANK)
+    if is_vardump(head):
+        return "vardump"
+    if head[:1] in (b"{", b"["):
+        return "json"
+    if head[:1] == b"<" and _HTML.search(head):
+        return "html"
+    return None
+
+
+def is_vardump(head: bytes) -> bool:
+    """Tell whether the first line is a date line, or all there is of one."""
+    line, newline, _ = head.partition(b"\n")
+    text = line[:_LONGEST_DATE_LINE].decode("latin-1").strip()
+    return is_date_line(text) or (not newline and starts_date_line(text))
