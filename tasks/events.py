@@ -1,0 +1,82 @@
+"""Everything that penstock's own loggers say: a closed catalogue, so that dashboards and alerts can count on a name.
+
+The text under a member tells what it means and which fields it carries beside the bound ids
+(``task``, ``task_id``, ``source``, ``item``, ``entry``). A name is never changed; in tests an unknown one raises.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Event(enum.StrEnum):
+    """What a log line of penstock's own says; the value is the ``event`` field."""
+
+    PAGE_PUSHED = "page.pushed"
+    """A producer's payload is in the stream. ``source, item, entry``."""
+
+    PAGES_INGESTED = "pages.ingested"
+    """A pull task ended, having settled deliveries. One count for each outcome, and ``reclaimed``."""
+
+    PAGES_RETRIED = "pages.retried"
+    """A retry task ended, having tried stored failures again. One count for each outcome."""
+
+    ITEM_FETCHED = "item.fetched"
+    """A followed item's page was fetched and is in the stream. ``source, item, depth, entry``."""
+
+    ITEMS_FETCHED = "items.fetched"
+    """A fetch task ended, having handled due items. One count for each way in which they ended."""
+
+    ITEM_FETCH_FAILED = "item.fetch_failed"
+    """A followed item could not be fetched. ``source, item, url, error_class, message, attempts, state``."""
+
+    FAILURE_KEPT = "failure.kept"
+    """A payload could not be parsed and is kept with its bytes. ``error_class, message, fingerprint``."""
+
+    FAILURE_RESOLVED = "failure.resolved"
+    """A stored failure was tried again and became a page. ``outcome, attempts``."""
+
+    DELIVERY_RECLAIMED = "delivery.reclaimed"
+    """An entry was taken over from a worker that died or outlived its lease. ``entry, deliveries``."""
+
+    DELIVERY_POISONED = "delivery.poisoned"
+    """An entry was delivered too often and is kept as a failure. ``entry, deliveries``."""
+
+    UPKEEP_DONE = "upkeep.done"
+    """A round of upkeep changed something. One count for each thing done."""
+
+    STREAM_GROUP_CREATED = "stream.group_created"
+    """The consumer group was missing and was created at the start of the stream. ``epoch``."""
+
+    STREAM_EPOCH_LOST = "stream.epoch_lost"
+    """Redis lost the stream that the store knew: what was in it and not committed is gone. ``epoch, previous``."""
+
+    STORE_RETRY = "store.retry"
+    """A transaction met a conflict and is run again, whole. ``attempt, error_class``."""
+
+    STORE_UNAVAILABLE = "store.unavailable"
+    """The store does not answer; nothing is acknowledged until it does. ``message``."""
+
+    REDIS_UNAVAILABLE = "redis.unavailable"
+    """Redis does not answer. ``message``."""
+
+    WORKER_STARTED = "worker.started"
+    """A worker process started and read its settings."""
+
+    WORKER_READY = "worker.ready"
+    """A worker takes work."""
+
+    WORKER_STOPPING = "worker.stopping"
+    """A worker was asked to stop; it finishes or gives back what it holds."""
+
+    PUMP_STARTED = "pump.started"
+    """The pump keeps pull tasks alive from now on. ``shares``."""
+
+    PUMP_STALLED = "pump.stalled"
+    """The pump could not send a pull task; it tries again. ``task_name, error``."""
+
+    PULL_ENDED = "pull.ended"
+    """A pull task's time budget ended."""
+
+    TASK_GAVE_UP = "task.gave_up"
+    """A task met a transient error and ended; the next one tries again. ``error_class, message``."""
