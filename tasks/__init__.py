@@ -1,0 +1,31 @@
+"""What happens to a page: the whole flow, each line naming the file that does it.
+
+A page arrives::
+
+    pages.ingest            ingest.py               one batch at a time, again and again until the budget ends
+      stream.reclaim        worker/stream.py        first what a dead worker left, one entry at a time
+      stream.read           worker/stream.py        then a batch of new entries
+      decode_fields         steps/payload.py        fields  → Payload
+      parse                 steps/parse/            Payload → ParsedPage, or an error of errors.py
+      understand            steps/understand.py     + identity, content hash, items named → PageResult | FailureResult
+      store.commit          worker/store/           one transaction: delivery, page, revision, payload, items, failure
+        decide              steps/dedupe.py         new · revision · unchanged · duplicate
+      stream.ack            worker/stream.py        only now does the entry leave the stream
+
+What failed is tried again::
+
+    pages.retry             retry.py                due failures, from their stored bytes, committed the same way
+      next_attempt          steps/policy.py         when, how often, and whether to fetch the page anew
+
+What a page names is followed::
+
+    items.fetch             fetch.py                due items → HTTP → back onto the stream
+      discover              steps/follow.py         (at ingest) related IDs → items, within the source's bounds
+
+And the house is kept::
+
+    upkeep                  upkeep.py               leases that ran out, consumers that died, the epoch's ledger
+
+``steps`` is pure. The four task files are shells: get the context, call one function, log one outcome.
+They meet the world through the Protocols of ``ports.py``; ``worker.app`` hands them the real thing.
+"""

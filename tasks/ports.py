@@ -26,8 +26,9 @@ class Entry:
     """A stream entry as read: raw fields, not yet decoded."""
 
     id: str
+    epoch: str
     fields: Mapping[bytes, bytes] = field(repr=False)
-    deliveries: int = 1
+    deliveries: int = 1  # this one included
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,12 @@ class Stream(Protocol):
     def push(self, payloads: Sequence[Payload]) -> list[str]:
         """Append payloads; return their entry ids. Raises ``StreamFull`` above the high-water mark."""
 
+    def accepted(self) -> tuple[str, int]:
+        """Return the epoch and how many payloads were accepted in it."""
+
+    def forget_dead_consumers(self) -> int:
+        """Delete consumers that hold nothing and will not come back; return how many."""
+
 
 class Store(Protocol):
     """The store, as the tasks see it. Each call is one transaction, retried whole on a conflict."""
@@ -167,3 +174,6 @@ class Profiles(Protocol):
 
     def get(self, source: str) -> SourceProfile:
         """Return the source's profile, or the default one under its name."""
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the sources that have a profile."""

@@ -1,0 +1,179 @@
+"""``pages.ingest``: from the stream to the store, in batches, until the time budget ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import celery
+import structlog
+
+from tasks.base import Context, PenstockTask, context
+from tasks.errors import ParserCrash, PenstockError, Permanent, Poison
+from tasks.events import Event
+from tasks.ports import Entry, Settled
+from tasks.steps.fingerprint import payload_hash
+from tasks.steps.page import Arrival, FailureResult, Outcome, PageResult, Payload
+from tasks.steps.payload import decode_fields, envelope_of, from_envelope
+from tasks.steps.policy import next_attempt
+from tasks.steps.understand import envelope_ids, failure_of, observed_at, understand
+
+log = structlog.get_logger("penstock.ingest")
+
+BLOCK_MS = 1000  # how long one read waits for a first entry, and so how soon an idle pull notices that it must stop
+RECLAIM_SECONDS = 1.0
+
+
+class Ingest(PenstockTask):
+    """Take pages off the stream until the budget of this pull ends."""
+
+    abstract = True
+    event = Event.PAGES_INGESTED
+
+
+@celery.shared_task(name="pages.ingest", base=Ingest, bind=True)
+def ingest(self: Ingest) -> Mapping[str, int]:
+    """Take pages off the stream until the budget of this pull ends."""
+    return self.log_counts(pull(context()))
+
+
+@celery.shared_task(name="ingest_page", base=PenstockTask)
+def ingest_page(**envelope: Any) -> Mapping[str, int]:
+    """Push one page, given as the fields of the NDJSON envelope, for producers that already speak Celery.
+
+    The task only pushes. ``body`` (text) or ``body_b64`` holds the page; send it with ``argsrepr=''`` and
+    ``kwargsrepr=''``, or the page shows up on the dashboard. Raises ``UsageError`` naming a wrong field.
+    """
+    return {"pushed": len(context().stream.push([from_envelope(envelope)]))}
+
+
+def pull(ctx: Context) -> Counter[str]:
+    """Handle reclaimed and new entries until the budget ends or the worker is to stop; return outcomes by name."""
+    done: Counter[str] = Counter()
+    ctx.stream.epoch()
+    ends = ctx.clock.monotonic() + ctx.limits.pull_seconds
+    reclaim_at = 0.0
+    while ctx.clock.monotonic() < ends and not ctx.stopping():
+        if ctx.clock.monotonic() >= reclaim_at:
+            done += reclaim_all(ctx)
+            reclaim_at = ctx.clock.monotonic() + RECLAIM_SECONDS
+        for batch in batches(ctx, ctx.stream.read(ctx.limits.batch_size, BLOCK_MS)):
+            done += settle(ctx, batch)
+    return done
+
+
+def reclaim_all(ctx: Context) -> Counter[str]:
+    """Handle what dead or overdue workers left, each entry alone: one of them may be what killed them."""
+    done: Counter[str] = Counter()
+    while not ctx.stopping() and (entry := ctx.stream.reclaim()) is not None:
+        log.info(Event.DELIVERY_RECLAIMED, entry=entry.id, deliveries=entry.deliveries)
+        done += settle(ctx, [arrival_of(ctx, entry)])
+        done["reclaimed"] += 1
+    return done
+
+
+def batches(ctx: Context, entries: Sequence[Entry]) -> Iterator[list[Arrival]]:
+    """Parse entries into batches bounded by bytes and parse time, so that no transaction waits for a slow page."""
+    batch: list[Arrival] = []
+    size, ends = 0, ctx.clock.monotonic() + ctx.limits.batch_seconds
+    for entry in entries:
+        arrival = arrival_of(ctx, entry)
+        batch.append(arrival)
+        size += len(arrival.payload.body)
+        if size >= ctx.limits.batch_bytes or ctx.clock.monotonic() >= ends:
+            yield batch
+            batch, size, ends = [], 0, ctx.clock.monotonic() + ctx.limits.batch_seconds
+    if batch:
+        yield batch
+
+
+def arrival_of(ctx: Context, entry: Entry) -> Arrival:
+    """Turn one stream entry into what the store is to do for it. Never raises for a bad page."""
+    payload, understood = _read_entry(ctx, entry)
+    body_hash = payload_hash(payload.body)
+    result = _failure(ctx, understood, payload, body_hash) if isinstance(understood, PenstockError) else understood
+    return Arrival(
+        epoch=entry.epoch,
+        entry_id=entry.id,
+        attempt=entry.deliveries,
+        observed_at=observed_at(payload, entry.id),
+        payload=payload,
+        payload_hash=body_hash,
+        result=result,
+    )
+
+
+def _read_entry(ctx: Context, entry: Entry) -> tuple[Payload, PageResult | PenstockError]:
+    payload: Payload | None = None
+    try:
+        if entry.deliveries > ctx.limits.max_deliveries:
+            raise _poison(entry)
+        payload = decode_fields(entry.fields, max_body=ctx.limits.max_body_bytes)
+        return payload, understand(payload, ctx.profiles.get(payload.source))
+    except Permanent as error:
+        return payload or envelope_of(entry.fields), error
+
+
+def _poison(entry: Entry) -> Poison:
+    deliveries = entry.deliveries - 1
+    message = f"delivered {deliveries} times, and each time the process that handled it ended before it was done"
+    return Poison(message, entry=entry.id)
+
+
+def _failure(ctx: Context, error: PenstockError, payload: Payload, body_hash: str) -> FailureResult:
+    now = ctx.clock.now_us()
+    retry_at = next_attempt(
+        error.error_class,
+        payload,
+        ctx.profiles.get(payload.source),
+        attempts=0,
+        now=now,
+        base_us=ctx.limits.retry_base_us,
+        cap_us=ctx.limits.retry_cap_us,
+        draw=ctx.draw(),
+    )
+    return failure_of(error, payload, body_hash, retry_at=retry_at)
+
+
+def settle(ctx: Context, batch: Sequence[Arrival]) -> Counter[str]:
+    """Commit a batch, then acknowledge it; return how many deliveries ended in which outcome."""
+    settled = _commit(ctx, batch)
+    ctx.stream.ack([one.entry_id for one in settled])
+    fresh = {one.entry_id for one in settled if one.fresh}
+    for arrival in batch:
+        if isinstance(arrival.result, FailureResult) and arrival.entry_id in fresh:
+            _tell(ctx, arrival, arrival.result)
+    return Counter(str(one.outcome) for one in settled if one.fresh)
+
+
+def _commit(ctx: Context, batch: Sequence[Arrival]) -> list[Settled]:
+    """Commit a batch; if the store refuses it for good, commit its pages one by one, so that one harms itself only."""
+    try:
+        return ctx.store.commit(batch, worker=ctx.worker, now=ctx.clock.now_us())
+    except Permanent as error:
+        if len(batch) > 1:
+            return [settled for arrival in batch for settled in _commit(ctx, [arrival])]
+        arrival = batch[0]
+        if isinstance(arrival.result, FailureResult):
+            raise
+        crash = ParserCrash(f"the store refuses the page: {error.message}")
+        crash.__cause__ = error
+        result = failure_of(crash, arrival.payload, arrival.payload_hash)
+        return ctx.store.commit([replace(arrival, result=result)], worker=ctx.worker, now=ctx.clock.now_us())
+
+
+def _tell(ctx: Context, arrival: Arrival, failure: FailureResult) -> None:
+    """Log a kept failure; report it when no further attempt follows."""
+    ids = {**envelope_ids(arrival.payload), "entry": arrival.entry_id}
+    log.warning(
+        Event.FAILURE_KEPT,
+        error_class=failure.error_class,
+        message=failure.message,
+        fingerprint=failure.fingerprint,
+        outcome=str(Outcome.FAILED),
+        **ids,
+    )
+    if failure.retry_at is None:
+        ctx.report(failure.error_class, failure.message, fingerprint=failure.fingerprint, **ids)

@@ -1,0 +1,113 @@
+"""``pages.retry``: failures that are due, parsed again from their stored bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import celery
+import structlog
+
+from tasks.base import Context, PenstockTask, context
+from tasks.errors import Permanent
+from tasks.events import Event
+from tasks.ports import FailureLease
+from tasks.steps.page import FailureResult, Outcome, PageResult, RetryArrival
+from tasks.steps.parse import PARSER_VERSIONS
+from tasks.steps.policy import next_attempt
+from tasks.steps.understand import envelope_ids, failure_of, understand
+
+log = structlog.get_logger("penstock.retry")
+
+
+class Retry(PenstockTask):
+    """Try the failures again that are due."""
+
+    abstract = True
+    event = Event.PAGES_RETRIED
+
+
+@celery.shared_task(name="pages.retry", base=Retry, bind=True)
+def retry(self: Retry) -> Mapping[str, int]:
+    """Try the failures again that are due."""
+    return self.log_counts(retry_due(context()))
+
+
+def retry_due(ctx: Context) -> Counter[str]:
+    """Try due failures until there are none, or the budget ends; return how they ended.
+
+    One at a time: a page that kills its process must not use up an attempt of its neighbours.
+    """
+    done: Counter[str] = Counter()
+    ends = ctx.clock.monotonic() + ctx.limits.pull_seconds
+    while ctx.clock.monotonic() < ends and not ctx.stopping():
+        leases = ctx.store.claim_failures(
+            limit=1, lease_us=ctx.limits.retry_lease_us, now=ctx.clock.now_us(), parser_versions=PARSER_VERSIONS
+        )
+        if not leases:
+            break
+        done[_settle(ctx, leases[0])] += 1
+    return done
+
+
+def _settle(ctx: Context, lease: FailureLease) -> str:
+    arrival = attempt(ctx, lease)
+    outcome = ctx.store.commit_retry(arrival, worker=ctx.worker, now=ctx.clock.now_us())
+    ids = {"failure": lease.id, **envelope_ids(lease.payload)}
+    if outcome is None:
+        return "lease_lost"
+    if isinstance(arrival.result, FailureResult):
+        _tell(ctx, arrival.result, ids)
+        return "failed_again"
+    log.info(Event.FAILURE_RESOLVED, outcome=str(outcome), attempts=lease.attempts, **ids)
+    return "resolved" if outcome is not Outcome.FAILED else "failed_again"
+
+
+def attempt(ctx: Context, lease: FailureLease) -> RetryArrival:
+    """Parse the stored bytes with today's parsers; if that fails, plan the next attempt or give up."""
+    refetch_at: int | None = None
+    result: PageResult | FailureResult
+    try:
+        result = understand(lease.payload, ctx.profiles.get(lease.payload.source))
+    except Permanent as error:
+        refetch_at = _next(ctx, lease, error.error_class)
+        result = failure_of(error, lease.payload, lease.payload_hash, retry_at=_after(ctx, lease, refetch_at))
+    return RetryArrival(
+        failure_id=lease.id,
+        lease_token=lease.token,
+        observed_at=lease.observed_at,
+        payload=lease.payload,
+        payload_hash=lease.payload_hash,
+        result=result,
+        refetch_at=refetch_at and ctx.clock.now_us(),
+    )
+
+
+def _next(ctx: Context, lease: FailureLease, error_class: str) -> int | None:
+    return next_attempt(
+        error_class,
+        lease.payload,
+        ctx.profiles.get(lease.payload.source),
+        attempts=lease.attempts,
+        now=ctx.clock.now_us(),
+        base_us=ctx.limits.retry_base_us,
+        cap_us=ctx.limits.retry_cap_us,
+        draw=ctx.draw(),
+    )
+
+
+def _after(ctx: Context, lease: FailureLease, refetch_at: int | None) -> int | None:
+    """Return when to look again: after the page that is fetched now has had time to arrive and fail."""
+    return refetch_at and refetch_at + ctx.limits.retry_base_us * max(1, lease.attempts)
+
+
+def _tell(ctx: Context, failure: FailureResult, ids: Mapping[str, object]) -> None:
+    log.warning(
+        Event.FAILURE_KEPT,
+        error_class=failure.error_class,
+        message=failure.message,
+        fingerprint=failure.fingerprint,
+        **ids,
+    )
+    if failure.retry_at is None:
+        ctx.report(failure.error_class, failure.message, fingerprint=failure.fingerprint, **ids)

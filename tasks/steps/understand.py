@@ -1,0 +1,68 @@
+"""From a payload to what the store is to be told of it, good or bad."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+
+from tasks.errors import PenstockError
+from tasks.steps.canonical import failed_identity, page_identity
+from tasks.steps.fingerprint import content_hash, failure_fingerprint, top_frame
+from tasks.steps.follow import discover
+from tasks.steps.page import FailureResult, PageResult, ParsedPage, Payload, SourceProfile
+from tasks.steps.parse import PARSER_VERSIONS, parse
+
+
+def understand(payload: Payload, profile: SourceProfile) -> PageResult:
+    """Parse a payload and work out its identity, its content hash and the items that it names.
+
+    Raises ``Permanent`` of the parsers' kinds.
+    """
+    page = parse(payload, profile)
+    return result_of(page, payload, profile)
+
+
+def result_of(page: ParsedPage, payload: Payload, profile: SourceProfile) -> PageResult:
+    """Build the result of a parsed page."""
+    return PageResult(
+        page=page,
+        item_key=page_identity(payload, page),
+        content_hash=content_hash(page),
+        discovered=discover(page, payload, profile),
+    )
+
+
+def failure_of(
+    error: PenstockError, payload: Payload, payload_hash: str, *, retry_at: int | None = None
+) -> FailureResult:
+    """Describe an error so that it can be kept, grouped with its like, and tried again."""
+    parser = error.details.get("parser")
+    cause = error.__cause__ or error
+    return FailureResult(
+        error_class=error.error_class,
+        message=error.message,
+        fingerprint=failure_fingerprint(error.error_class, top_frame(cause), payload.source),
+        item_key=failed_identity(payload, payload_hash),
+        parser=parser,
+        parser_version=PARSER_VERSIONS[parser or "none"],
+        traceback="".join(traceback.format_exception(cause)),
+        retry_at=retry_at,
+    )
+
+
+def observed_at(payload: Payload, entry_id: str) -> int:
+    """Return when the page was in this state, in microseconds: when it was fetched, else when it was pushed.
+
+    The sequence number of the entry id stands in for microseconds, so that entries of one millisecond keep their
+    order.
+    """
+    if payload.fetched_at is not None:
+        return round(payload.fetched_at.timestamp() * 1_000_000)
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds) * 1000 + min(int(sequence or 0), 999)
+
+
+def envelope_ids(payload: Payload) -> Mapping[str, str]:
+    """Return the ids that name a payload in logs."""
+    ids = {"source": payload.source, "item": payload.item, "url": payload.url}
+    return {name: value for name, value in ids.items() if value}

@@ -1,0 +1,1 @@
+"""What several tests share. Imports nothing of penstock, so that acceptance tests may use it."""

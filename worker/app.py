@@ -1,0 +1,295 @@
+"""The composition root: the Celery app, and the only place that builds the parts and puts them together.
+
+``celery -A worker.app worker`` works as it stands. Importing this module connects to nothing and reads nothing: the
+settings are read with the first use of ``app.conf``, connections are opened by each pool process for itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import celery
+from celery import signals
+from kombu import Queue
+
+import tasks.base
+from tasks.base import Context, Limits
+from tasks.errors import PenstockError
+from worker.pump import ROLES, Pump
+
+if TYPE_CHECKING:
+    from worker.config import Settings
+    from worker.sources import SourceProfiles
+    from worker.store import SqlStore
+    from worker.stream import PageStream
+
+app = celery.Celery("penstock", include=["tasks.ingest", "tasks.retry", "tasks.fetch", "tasks.upkeep"])
+app.steps["consumer"].add(Pump)
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The settings and profiles of this process, and where its servers are."""
+
+    settings: Settings
+    profiles: SourceProfiles
+    redis_url: str
+    broker_url: str
+    store_url: str
+    run: str  # the crawl run that fetch budgets are counted under
+    handles: tuple[Any, ...]  # embedded servers live as long as one process holds their handle
+
+
+@cache
+def runtime() -> Runtime:
+    """Read settings and source profiles and start the embedded servers that they ask for.
+
+    Raises ``UsageError`` for a wrong setting or profile.
+    """
+    from worker.config import load_settings
+    from worker.embedded import kombu_url, postgres_server, redis_server
+    from worker.sources import load_profiles
+
+    settings = load_settings()
+    profiles = load_profiles(settings.sources_path())
+    handles: list[Any] = []
+    redis_url, store_url = settings.redis_url, settings.store_url
+    if redis_url is None:
+        handles.append(redis_server(settings.home, maxmemory=settings.embedded_redis_maxmemory))
+        redis_url = handles[-1].url
+    if store_url == "embedded-postgres":
+        handles.append(postgres_server(settings.home))
+        store_url = handles[-1].url
+    elif store_url is None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        store_url = f"sqlite:///{settings.home / 'penstock.db'}"
+    run = settings.run or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return Runtime(settings, profiles, redis_url, kombu_url(redis_url), store_url, run, tuple(handles))
+
+
+def open_stream(rt: Runtime) -> PageStream:
+    """Build the page stream on a connection of its own."""
+    from worker.stream import PageStream, connect
+
+    settings = rt.settings
+    return PageStream(
+        connect(rt.redis_url),
+        namespace=settings.namespace,
+        high_water=settings.high_water,
+        lease_ms=round(settings.lease_seconds * 1000),
+        max_body=settings.max_body_bytes,
+    )
+
+
+def open_store(rt: Runtime) -> SqlStore:
+    """Build the store on a connection of its own, its tables brought up to date."""
+    from worker.store import open_store as open_url
+
+    return open_url(rt.store_url)
+
+
+class SystemClock:
+    """The system's clocks."""
+
+    def now_us(self) -> int:
+        """Return microseconds since the epoch."""
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards."""
+        return time.monotonic()
+
+
+def build_context() -> Context:
+    """Build what the tasks of this process work with. Opens no connection yet."""
+    from worker.fetcher import HttpFetcher
+    from worker.hosts import HostGate
+    from worker.stream import connect
+    from worker.telemetry import report
+
+    rt = runtime()
+    stream = open_stream(rt)
+    settings = rt.settings
+    fetcher = HttpFetcher(
+        user_agent=settings.user_agent,
+        timeout_seconds=settings.fetch_timeout_seconds,
+        max_body_bytes=settings.max_body_bytes,
+        gate=HostGate(connect(rt.redis_url), settings.namespace),
+    )
+    return Context(
+        store=open_store(rt),
+        stream=stream,
+        fetcher=fetcher,
+        profiles=rt.profiles,
+        clock=SystemClock(),
+        limits=limits_of(settings),
+        worker=stream.consumer,
+        run=rt.run,
+        draw=random.random,
+        wait=_wait,
+        report=report,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Pick the tasks' bounds out of the settings."""
+    return Limits(
+        max_body_bytes=settings.max_body_bytes,
+        batch_size=settings.batch_size,
+        batch_bytes=settings.batch_bytes,
+        batch_seconds=settings.batch_seconds,
+        pull_seconds=settings.pull_seconds,
+        max_deliveries=settings.max_deliveries,
+        retry_base_us=_us(settings.retry_base_seconds),
+        retry_cap_us=_us(settings.retry_max_seconds),
+        retry_lease_us=_us(settings.lease_seconds),
+        fetch_batch=settings.fetch_batch,
+        fetch_lease_us=_us(settings.fetch_lease_seconds),
+    )
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+tasks.base.provide(build_context)
+
+
+def celery_settings() -> dict[str, Any]:
+    """Return Celery's settings; above each stands what breaks without it."""
+    try:
+        rt = runtime()
+    except PenstockError as error:  # read somewhere inside Celery, which would print a traceback
+        sys.stderr.write(f"penstock: {error}\n")
+        sys.exit(2)
+    queues = [Queue(role.queue) for role in ROLES.values()]
+    return {
+        "broker_url": rt.broker_url,
+        # 100 tries and then the worker exits: a Redis that is away for the night would end the crawl.
+        "broker_connection_max_retries": None,
+        "broker_connection_retry_on_startup": True,
+        # A READONLY or OOM answer of Redis would end the worker: celery#7946.
+        "broker_channel_error_retry": True,
+        "broker_transport_options": {
+            "global_keyprefix": f"{rt.settings.namespace}:celery:",
+            # A half-open connection would hang the consumer for minutes: celery#10302.
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": rt.redis_url.startswith("redis"),
+            "health_check_interval": 10,
+        },
+        # The results are rows in the store; a result backend would only grow.
+        "result_backend": None,
+        "task_ignore_result": True,
+        # Pickle in a shared Redis is remote code execution.
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "event_serializer": "json",
+        "task_queues": [Queue("celery"), *queues],
+        "task_default_queue": "celery",  # where producers that speak Celery send ingest_page
+        "task_routes": {role.task: {"queue": role.queue} for role in ROLES.values()},
+        # Prefetched messages would wait behind a pull of 20 seconds while another worker idles.
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": True,
+        # A page that hangs in native code cannot be interrupted, only its process ended; shorter than the lease, so
+        # that nobody else works on its entries yet.
+        "task_time_limit": rt.settings.lease_seconds - 10,
+        # Native parsers leak; the process is replaced between two tasks.
+        "worker_max_memory_per_child": 600_000,
+        # SIGTERM waits for the pull in hand, which ends with its batch; what is left after this is given back.
+        "worker_soft_shutdown_timeout": 20,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # Else Celery replaces our log handlers, and the lines are no JSON any more.
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        # Flower is blind without them.
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "worker_pool": "prefork",
+        "worker_concurrency": rt.settings.concurrency + 2,
+    }
+
+
+app.add_defaults(celery_settings)
+
+# One byte that the main process shares with its pool: set, it asks them to stop after the batch in hand.
+_stop_flag: mmap.mmap | None = None
+
+
+def _wait(seconds: float) -> bool:
+    """Wait up to ``seconds``, less when the worker is to stop; tell whether it is."""
+    ends = time.monotonic() + seconds
+    while not (_stop_flag is not None and _stop_flag[0]):
+        left = ends - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(left, 0.05))
+    return True
+
+
+def _or_exit(step: Callable[[], None]) -> None:
+    """Run a step of the start; exit where it fails. Celery swallows what a signal handler raises, but not this."""
+    try:
+        step()
+    except PenstockError as error:
+        sys.stderr.write(f"penstock: {error}\n")
+        sys.exit(2)
+
+
+@signals.setup_logging.connect
+def _set_up_logging(loglevel: Any = None, **_: Any) -> None:  # noqa: ARG001 (our own settings say the level)
+    from worker.telemetry import configure_logging
+
+    settings = runtime().settings
+    configure_logging(level=settings.log_level, fmt=settings.log_format)
+
+
+@signals.worker_init.connect
+def _worker_starts(**_: Any) -> None:
+    """Check all that can be checked before the first fork: settings, profiles, and the store's tables."""
+
+    def check() -> None:
+        global _stop_flag  # noqa: PLW0603 (made once, before the fork)
+        _stop_flag = mmap.mmap(-1, 1)
+        open_store(runtime()).close()
+
+    _or_exit(check)
+
+
+@signals.worker_process_init.connect
+def _pool_process_starts(**_: Any) -> None:
+    """Build this process' parts; tie its life to the main process, which may be killed without a word."""
+    from worker.telemetry import configure_sentry
+
+    def build() -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        settings = runtime().settings
+        configure_sentry(dsn=settings.sentry_dsn_value(), environment=settings.environment, release=settings.release)
+        tasks.base.context()
+
+    _or_exit(build)
+
+
+@signals.worker_shutting_down.connect
+def _worker_stops(**_: Any) -> None:
+    if _stop_flag is not None:
+        _stop_flag[0] = 1
+
+
+def database_path(rt: Runtime) -> Path | None:
+    """Return the SQLite file; None for a server."""
+    prefix = "sqlite:///"
+    return Path(rt.store_url.removeprefix(prefix)) if rt.store_url.startswith(prefix) else None

@@ -1,0 +1,53 @@
+"""The command line: one command, ``penstock``; each group of sub-commands in its own file.
+
+Only the standard library, typer and rich are imported at the top of these files: ``penstock --help`` must be quick.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from tasks.errors import PenstockError, Transient, UsageError
+from worker.cli import failures, ingress, look, run, sources
+
+EXIT_CHECK_FAILED = 1
+EXIT_USAGE = 2
+EXIT_TRY_LATER = 75  # EX_TEMPFAIL of sysexits.h
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="penstock",
+    help="Streaming ingestion of crawled pages: parse, dedupe, follow, retry, and lose nothing.\n\n"
+    "State lives under $PENSTOCK_HOME (default ./var). Without PENSTOCK_REDIS_URL and PENSTOCK_STORE_URL penstock "
+    "runs its own Redis and an SQLite file there.\n\n"
+    "Exit codes: 0 done, 1 the check failed, 2 bad usage or input, 75 try again later.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (run, ingress, look, failures, sources):
+    group.register(app)
+
+
+def main() -> None:
+    """Run the command line; turn our errors into one sentence and the right exit code."""
+    try:
+        app()
+    except PenstockError as error:
+        sys.stderr.write(f"penstock: {error}\n")
+        sys.exit(_exit_code(error))
+    except BrokenPipeError:  # the reader of our output left, as with | head
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _exit_code(error: PenstockError) -> int:
+    if isinstance(error, Transient):
+        return EXIT_TRY_LATER
+    return EXIT_USAGE if isinstance(error, UsageError) or error.details.get("input") else EXIT_CHECK_FAILED

@@ -1,0 +1,158 @@
+"""``penstock push``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tasks.errors import StreamFull, UsageError
+from worker.cli.output import Json, say, say_json, warn
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from tasks.steps.page import Payload
+    from worker.readers import Read
+
+MAX_TOLD = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(push)
+
+
+def push(
+    paths: Annotated[
+        list[str], typer.Argument(help="Files, directories, NDJSON envelopes, WARC files, or - for standard input.")
+    ],
+    source: Annotated[
+        str | None, typer.Option(help="The source's name. NDJSON envelopes may name their own.", show_default=False)
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="The page's URL (one page only).", show_default=False)] = None,
+    item: Annotated[str | None, typer.Option(help="The page's item ID (one page only).", show_default=False)] = None,
+    content_type: Annotated[
+        str | None, typer.Option(help="MIME type, where the file name does not say it.", show_default=False)
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="Read as page, ndjson or warc, whatever the name.", show_default=False),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait while the stream is full, instead of exit code 75.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Push pages onto the stream.
+
+    A plain file is one page. Directories are walked. FILE.ndjson and FILE.jsonl (also .gz, .zst) hold one envelope
+    a line, FILE.warc and FILE.warc.gz response records. Nothing is read into memory whole.
+
+    Input that cannot be read is told with file and line, and the rest is pushed; the exit code is then 2.
+    """
+    from worker.app import open_stream, runtime
+    from worker.producer import batched, push_batch
+    from worker.readers import read_paths, total_bytes
+
+    _check_usage(paths, source, url, item, form)
+    stream = open_stream(runtime())
+    reads = read_paths(
+        paths,
+        source=source,
+        url=url,
+        item=item,
+        content_type=content_type,
+        fmt=form,
+        stdin=sys.stdin.buffer,
+        max_body=runtime().settings.max_body_bytes,
+    )
+    tally = _Tally(total_bytes(paths))
+    with tally:
+        try:
+            for batch in batched(tally.good(reads)):
+                tally.pushed += len(push_batch(stream, batch, wait=wait, on_wait=tally.waits))
+        except StreamFull as error:
+            message = f"{error} ({tally.pushed} payloads were pushed before)"
+            raise StreamFull(message) from error
+    _summary(tally, json=json)
+
+
+def _check_usage(paths: list[str], source: str | None, url: str | None, item: str | None, form: str | None) -> None:
+    for path in paths:
+        if path != "-" and not Path(path).exists():
+            message = f"{path}: no such file or directory"
+            raise UsageError(message)
+    if form not in {None, "page", "ndjson", "warc"}:
+        message = f"--format is page, ndjson or warc, not '{form}'"
+        raise UsageError(message)
+    names_page = url is not None or item is not None
+    if names_page and (len(paths) != 1 or Path(paths[0]).is_dir()):
+        message = "--url and --item name one page: give exactly one file with them"
+        raise UsageError(message)
+    if source == "":
+        message = "--source must not be empty"
+        raise UsageError(message)
+
+
+class _Tally:
+    """Counts what goes by, tells what is wrong, and draws the progress bar on a terminal."""
+
+    def __init__(self, total: int | None) -> None:
+        self.pushed = 0
+        self.bytes = 0
+        self.errors: list[str] = []
+        self._total = total
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> None:
+        if not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task("pushing", total=self._total)
+        self._progress.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def good(self, reads: Iterator[Read]) -> Iterator[Payload]:
+        """Yield the payloads that could be read; tell and count the others."""
+        for read in reads:
+            self.bytes += read.consumed
+            if self._progress is not None and self._task is not None:
+                self._progress.update(self._task, completed=self.bytes, description=f"{self.pushed:,} pushed")
+            if isinstance(read.result, UsageError):
+                self._tell(read.result)
+            elif read.result is not None:
+                yield read.result
+
+    def waits(self) -> None:
+        """Say on the bar why it stands still."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=f"{self.pushed:,} pushed, stream full, waiting")
+
+    def _tell(self, error: UsageError) -> None:
+        self.errors.append(str(error))
+        if len(self.errors) <= MAX_TOLD:
+            warn(f"penstock: {error}")
+
+
+def _summary(tally: _Tally, *, json: bool) -> None:
+    if len(tally.errors) > MAX_TOLD:
+        warn(f"penstock: … and {len(tally.errors) - MAX_TOLD} more like these")
+    if json:
+        say_json({"pushed": tally.pushed, "errors": tally.errors})
+    else:
+        refused = f", {len(tally.errors)} could not be read" if tally.errors else ""
+        say(f"{tally.pushed:,} pushed{refused}")
+    if tally.errors:
+        raise typer.Exit(2)

@@ -1,0 +1,141 @@
+"""``penstock status``, ``audit``, ``show`` and ``export``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tasks.errors import UsageError
+from worker.cli.output import Json, clean, counts, say, say_json, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(status)
+    app.command()(audit)
+    app.command()(show)
+    app.command()(export)
+
+
+def status(*, json: Json = False) -> None:
+    """Show what is where: stream, outcomes, failures, items, sources."""
+    from worker.status import read_status
+
+    state = read_status()
+    if json:
+        say_json(state)
+        return
+    rows = [
+        ("accepted", f"{state['accepted']:,}"),
+        ("in the stream", f"{state['stream']:,} ({state['pending']:,} in a worker's hands)"),
+        ("outcomes", counts(state["outcomes"])),
+        ("failures", counts(state["failures"])),
+        ("items", counts(state["items"])),
+    ]
+    for name, value in rows:
+        say(f"{name:14} {value}")
+    if state["sources"]:
+        say()
+        names = ["source", "pages", "new", "revision", "unchanged", "duplicate", "failed"]
+        table(names, ([name, *(one[field] for field in names[1:])] for name, one in state["sources"].items()))
+
+
+def audit(*, json: Json = False) -> None:
+    """Check that every accepted payload has an outcome or is still in the stream; exit 1 if not."""
+    from dataclasses import asdict
+
+    from worker.app import open_store, open_stream, runtime
+    from worker.audit import audit as weigh
+
+    rt = runtime()
+    result = weigh(open_stream(rt), open_store(rt))
+    if json:
+        say_json(asdict(result))
+    else:
+        say(f"accepted       {result.accepted:,}")
+        say(f"outcomes       {sum(result.outcomes.values()):,} ({counts(dict(result.outcomes))})")
+        say(f"in the stream  {result.in_stream:,}")
+        say("balanced: nothing is missing" if result.balanced else f"NOT BALANCED: difference {result.difference:,}")
+        for line in result.explained:
+            say(f"  {line}")
+    if not result.balanced:
+        raise typer.Exit(1)
+
+
+def show(
+    key: Annotated[str, typer.Argument(help="SOURCE/ITEM, a URL, or a content hash.")],
+    *,
+    revision: Annotated[int | None, typer.Option(min=1, help="An older revision.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """Show a stored page."""
+    from worker.app import open_store, runtime
+
+    records = open_store(runtime()).find_pages(key, revision=revision)
+    if not records:
+        which = f"no revision {revision} of" if revision else "no page for"
+        message = f"{which} '{key}': give SOURCE/ITEM, a URL, or a content hash as 'penstock export' prints them"
+        raise UsageError(message)
+    if json:
+        say_json(records[0] if len(records) == 1 else records)
+        return
+    for at, record in enumerate(records):
+        if at:
+            say()
+        _print_page(record)
+
+
+_HEAD = ("title", "published_at", "authors", "wire_service", "desk_code", "language", "url", "duplicate_of")
+
+
+def _print_page(record: Mapping[str, Any]) -> None:
+    say(f"{clean(record['key'])}, revision {record['revision']}")
+    for name in _HEAD:
+        value = record[name]
+        if value:
+            say(f"  {name.replace('_', ' '):13} {clean(', '.join(value) if isinstance(value, list) else value)}")
+    say(f"  {'seen':13} {record['first_seen']} … {record['last_seen']}")
+    say(f"  {'content hash':13} {record['content_hash']} ({record['parser']} {record['parser_version']})")
+    for paragraph in record["paragraphs"]:
+        say(f"\n{clean(paragraph)}")
+    if record["related"]:
+        say(f"\nrelated ({len(record['related'])}):")
+        for one in record["related"]:
+            say(f"  {clean(one['id']):>10}  {one['media_kind'] or '':5}  {clean(one['title'] or '')}")
+
+
+def export(
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A file; default: standard output.", show_default=False)
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="ndjson.")] = "ndjson",
+    source: Annotated[str | None, typer.Option(help="Only this source.", show_default=False)] = None,
+) -> None:
+    """Write the pages out, one JSON record a line, in the form that 'show --json' prints."""
+    import orjson
+
+    from worker.app import open_store, runtime
+
+    if form != "ndjson":
+        message = f"--format is ndjson, not '{form}'"
+        raise UsageError(message)
+    records = open_store(runtime()).export(source=source)
+    target = sys.stdout.buffer if out is None else _open(out)
+    for record in records:
+        target.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+    target.flush()
+
+
+def _open(path: Path) -> Any:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        message = f"{path}: cannot be written: {error.strerror}"
+        raise UsageError(message) from error

@@ -1,0 +1,66 @@
+"""``work --drain``: a worker that ends when there is nothing left to do."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tasks.errors import Transient
+from worker.app import Runtime, open_store, open_stream
+from worker.supervisor import Child, penstock, run_until
+
+if TYPE_CHECKING:
+    from worker.store import SqlStore
+    from worker.stream import PageStream
+
+HORIZON_US = 10_000_000  # what falls due within this counts as due: an item that waits for its host's next slot
+
+
+def drain(rt: Runtime, roles: Sequence[str], concurrency: int) -> int:
+    """Run a worker of these roles until its work is empty; return the exit code."""
+    child = Child("worker", penstock("work", "--only", ",".join(roles), "--concurrency", str(concurrency)))
+    code = run_until(child, empty_check(rt, roles))
+    if code:
+        sys.stderr.write(f"penstock: the worker ended by itself, {_ending(code)}; what it had in hand is kept\n")
+        return 1
+    return 0
+
+
+def empty_check(rt: Runtime, roles: Sequence[str]) -> Callable[[], bool]:
+    """Return a function that tells whether these roles have nothing left, twice in a row.
+
+    Work moves between stream and store (a fetched item becomes a page, a page names items), so one look may fall in
+    between.
+    """
+    stream, store = open_stream(rt), open_store(rt)
+    empty_before = False
+
+    def done() -> bool:
+        nonlocal empty_before
+        try:
+            now_empty = _is_empty(rt, roles, stream, store)
+        except Transient:
+            now_empty = False
+        both, empty_before = now_empty and empty_before, now_empty
+        return both
+
+    return done
+
+
+def _is_empty(rt: Runtime, roles: Sequence[str], stream: PageStream, store: SqlStore) -> bool:
+    if "ingest" in roles and stream.snapshot().length:
+        return False
+    horizon = time.time_ns() // 1000 + HORIZON_US
+    profiles = [rt.profiles.get(name) for name in rt.profiles.names()]
+    due = store.due_counts(
+        now=horizon, run=rt.run, budgets={profile.name: profile.max_items_per_run for profile in profiles}
+    )
+    if "retry" in roles and due.failures:
+        return False
+    return "fetch" not in roles or not due.items
+
+
+def _ending(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"with exit code {code}"

@@ -1,0 +1,34 @@
+"""What is where, for ``penstock status``, the demo's progress and, later, the console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from worker.app import open_store, open_stream, runtime
+from worker.audit import audit
+
+if TYPE_CHECKING:
+    from worker.store import SqlStore
+    from worker.stream import PageStream
+
+
+def read_status(stream: PageStream | None = None, store: SqlStore | None = None) -> dict[str, Any]:
+    """Return the object that ``status --json`` prints.
+
+    ``accepted`` counts payloads; ``stream`` those not settled yet, ``pending`` the part of them that a worker holds;
+    ``outcomes``, ``failures`` (by state), ``items`` (by state) and ``sources`` (by name) are counts.
+    """
+    stream = stream or open_stream(runtime())
+    store = store or open_store(runtime())
+    snapshot = stream.snapshot()
+    ledger = audit(stream, store)
+    counts = store.counts()
+    return {
+        "accepted": ledger.accepted,
+        "stream": snapshot.length,
+        "pending": snapshot.pending,
+        "outcomes": counts.outcomes,
+        "failures": counts.failures,
+        "items": counts.items,
+        "sources": counts.sources,
+    }
