@@ -85,7 +85,7 @@ def _envelope_key(payload: Payload) -> str | None:
 def _parse(url: str) -> can_ada.URL | None:
     try:
         parsed = can_ada.parse(url)
-    except (ValueError, UnicodeEncodeError):
+    except (ValueError, TypeError):  # TypeError: lone surrogates, as undecodable arguments of a command have
         return None
     return parsed if parsed.protocol in ("http:", "https:") else None
 

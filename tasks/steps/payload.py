@@ -145,7 +145,17 @@ def envelope_of(fields: Mapping[bytes, bytes], *, max_body: int = MAX_BODY) -> P
 
 
 def encode_fields(payload: Payload, *, compress: bool = False) -> dict[str | bytes, bytes]:
-    """Write a payload as the fields of a stream entry; with ``compress`` as zstd where that is smaller."""
+    """Write a payload as the fields of a stream entry; with ``compress`` as zstd where that is smaller.
+
+    Raises ``UsageError`` for text with lone surrogates, which are undecodable bytes of a command line.
+    """
+    try:
+        return _encoded(payload, compress=compress)
+    except UnicodeEncodeError as error:
+        raise UsageError("a field of the envelope is not text that UTF-8 can hold") from error
+
+
+def _encoded(payload: Payload, *, compress: bool) -> dict[str | bytes, bytes]:
     body, packed = pack(payload.body) if compress else (payload.body, False)
     fields: dict[str | bytes, bytes] = {b"v": b"1", b"source": payload.source.encode(), b"body": body}
     if packed:

@@ -26,7 +26,6 @@ PARSER_VERSIONS: Final[Mapping[str, int]] = {
     "html": html.VERSION,
     "none": 1,
 }
-_NUL_SPELLINGS: Final = (b"\0", b"\\u0000", b"&#")
 # Celery raises it inside whatever runs; it is known by name because the steps do not import Celery.
 _SOFT_LIMIT: Final = "SoftTimeLimitExceeded"
 
@@ -42,7 +41,7 @@ def parse(payload: Payload, profile: SourceProfile) -> ParsedPage:
     try:
         name = choose(payload, profile)
         page = _PARSERS[name](payload, profile)
-        return _without_nul(page) if any(spelling in payload.body for spelling in _NUL_SPELLINGS) else page
+        return _without_nul(page) if _may_hold_nul(payload.body) else page
     except PenstockError as error:
         if name is not None:
             error.details.setdefault("parser", name)
@@ -75,6 +74,11 @@ def choose(payload: Payload, profile: SourceProfile) -> str:
 
 def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:500]
+
+
+def _may_hold_nul(body: bytes) -> bool:
+    """Tell cheaply whether NUL may stand in the text: as a byte, as JSON's escape, as a character reference."""
+    return b"\0" in body or (b"\\" in body and b"\\u0000" in body) or (b"&" in body and b"&#" in body)
 
 
 def _without_nul(page: ParsedPage) -> ParsedPage:

@@ -34,7 +34,7 @@ _CANDIDATES: Final = [
     "cp1252", "cp1251", "cp1256", "cp1250", "cp1253", "cp1254", "cp1255", "cp1257", "koi8_r", "iso8859_2", "iso8859_6",
     "iso8859_7", "iso8859_15", "gb18030", "big5", "cp932", "euc_jp", "cp949", "cp874",
 ]  # fmt: skip
-_MULTIBYTE_PER_STRAY: Final = 10  # so many well-formed characters make one bad sequence a slip, not another charset
+_MULTIBYTE_PER_STRAY: Final = 2  # well-formed characters per bad one: no legacy text holds so many by accident
 _MAX_STRAY: Final = 1000
 
 

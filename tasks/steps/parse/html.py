@@ -29,7 +29,7 @@ def parse_html(payload: Payload, profile: SourceProfile) -> ParsedPage:
     """Read an HTML page. Raises ``Truncated``, ``Malformed``, ``TooLarge`` above the caps, ``Undecodable``."""
     body = ascii_compatible(payload.body)
     decode = decoder(body[: MAX_BYTES + 1], payload.content_type, meta=True)
-    dump = find_dump(body, _LEAKED)
+    dump = find_dump(body, _LEAKED, at_line_start=False)
     text = decode(_without(body, dump))
     _require_end(text)
     tree = tree_of(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ _TAG: Final = r"(?:PHOTOS?|VIDEOS?|VDO|URGENT)"
 _TAGS: Final = re.compile(rf"\s*({_TAG}(?:\s*[:/&+,|]\s*{_TAG})*)\s*:", re.IGNORECASE)
 _TITLES: Final = ("title", "headline")
 _PICS: Final = ("pic", "media_path", "image", "thumbnail")
+_MEMO_LENGTH: Final = 600  # characters; the memo stays below some 10 MB whatever the pages hold
 _WORD: Final = re.compile(r"[A-Za-z]+")
 _KINDS: Final[Mapping[str, MediaKind]] = {
     **dict.fromkeys(("jpg", "jpeg", "png", "gif", "webp", "bmp", "svg", "avif", "tif", "tiff"), "image"),
@@ -23,7 +25,8 @@ _KINDS: Final[Mapping[str, MediaKind]] = {
 }
 
 # .NET ticks: 100 ns since 0001-01-01 (https://learn.microsoft.com/dotnet/api/system.datetime.ticks), in a file name.
-_TICKS: Final = re.compile(r"(?<![0-9])([0-9]{18})(?![0-9])[^/]*$")
+_TICKS: Final = re.compile(r"[0-9]{18,}")
+_DIGITS_OF_TICKS: Final = 18
 _EPOCH: Final = datetime(1, 1, 1, tzinfo=UTC)
 _TICKS_FROM: Final = 627_667_488_000_000_000  # 1990-01-01: pictures on news sites are younger
 _TICKS_TO: Final = 662_380_416_000_000_000  # 2100-01-01
@@ -49,6 +52,12 @@ def related_of_list(items: Iterable[Any]) -> tuple[Related, ...]:
 
 def related(item: str, title: str | None, pic: str | None) -> Related:
     """Build one entry; its tags, media kind and upload time are read out of title and path."""
+    if len(item) + len(title or "") + len(pic or "") > _MEMO_LENGTH:
+        return _related(item, title, pic)
+    return _remembered(item, title, pic)
+
+
+def _related(item: str, title: str | None, pic: str | None) -> Related:
     return Related(
         id=item,
         title=title or None,
@@ -57,6 +66,9 @@ def related(item: str, title: str | None, pic: str | None) -> Related:
         media_path=pic or None,
         uploaded_at=uploaded_at(pic) if pic else None,
     )
+
+
+_remembered = functools.lru_cache(maxsize=8192)(_related)  # neighbouring pages name the same items
 
 
 def tags_of(title: str) -> tuple[str, ...]:
@@ -73,10 +85,10 @@ def media_kind(path: str) -> MediaKind | None:
 
 def uploaded_at(path: str) -> datetime | None:
     """Return the time in a file name's .NET ticks, taken as UTC; None where there is none that makes sense."""
-    found = _TICKS.search(path)
-    if found is None:
+    found = _TICKS.search(path, path.rfind("/") + 1)
+    if found is None or found.end() - found.start() != _DIGITS_OF_TICKS:
         return None
-    ticks = int(found[1])
+    ticks = int(found[0])
     return _EPOCH + timedelta(microseconds=ticks // 10) if _TICKS_FROM <= ticks < _TICKS_TO else None
 
 

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.steps.backoff import backoff_us
+from tasks.steps.canonical import MAX_KEY
+from tasks.steps.follow import discover, item_location
+from tasks.steps.page import DiscoveredItem, ItemState, ParsedPage, Payload, Related, SourceProfile
+
+PROFILE = SourceProfile(name="a", item_url="https://Quay.example/news/{id}?full=1", max_depth=2, max_items_per_page=3)
+DUE, BOUNDED, UNROUTABLE = ItemState.DUE, ItemState.BOUNDED, ItemState.UNROUTABLE
+
+
+def found(
+    ids: list[str], profile: SourceProfile = PROFILE, *, depth: int = 0, item: str | None = None, url: str | None = None
+) -> tuple[DiscoveredItem, ...]:
+    page = ParsedPage(parser="json", parser_version=1, related=tuple(Related(id=one) for one in ids))
+    return discover(page, Payload(source="a", body=b"", depth=depth, item=item, url=url), profile)
+
+
+def test_each_item_is_named_once_in_the_order_of_the_page() -> None:
+    items = found(["3", "1", "3", "2", "1"])
+    assert [one.item_key for one in items] == ["3", "1", "2"]
+    assert items[0] == DiscoveredItem(
+        item_key="3", item="3", url="https://quay.example/news/3?full=1", host="quay.example", depth=1, state=DUE
+    )
+
+
+def test_a_page_does_not_lead_to_itself() -> None:
+    assert [one.item for one in found(["1", "2"], item="2")] == ["1"]
+    assert [one.item for one in found(["1", "2"], url="HTTPS://quay.example/news/2?full=1&utm_source=x#top")] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "changes, depth, states",
+    [
+        ({}, 0, [DUE, DUE, DUE, BOUNDED]),
+        ({}, 1, [DUE, DUE, DUE, BOUNDED]),
+        ({}, 2, [BOUNDED] * 4),
+        ({"max_depth": 0}, 0, [BOUNDED] * 4),
+        ({"item_url": None}, 0, [UNROUTABLE] * 4),
+        ({"item_url": None}, 9, [UNROUTABLE] * 4),
+        ({"item_url": "ftp://quay.example/{id}"}, 0, [UNROUTABLE] * 4),
+        ({"hosts": ("other.example",)}, 0, [UNROUTABLE] * 4),
+        ({"hosts": ("QUAY.example",), "max_items_per_page": 9}, 0, [DUE] * 4),
+        ({"hosts": ("quay.example",), "item_url": "http://quay.example:81/{id}"}, 0, [DUE, DUE, DUE, BOUNDED]),
+        (
+            {"hosts": ("1.example", "3.example"), "item_url": "http://{id}.example/"},
+            0,
+            [DUE, UNROUTABLE, DUE, UNROUTABLE],
+        ),
+    ],
+)
+def test_bounds_and_routes_decide_the_state(changes: dict[str, object], depth: int, states: list[ItemState]) -> None:
+    items = found(["1", "2", "3", "4"], replace(PROFILE, **changes), depth=depth)  # type: ignore[arg-type]
+    assert [one.state for one in items] == states
+    assert {one.depth for one in items} == {depth + 1}
+
+
+@pytest.mark.parametrize(
+    "item, url",
+    [
+        ("a b/c?d#e", "https://quay.example/news/a%20b%2Fc%3Fd%23e?full=1"),
+        ("é", "https://quay.example/news/%C3%A9?full=1"),
+        ("{id}", "https://quay.example/news/%7Bid%7D?full=1"),
+        ("utm_source", "https://quay.example/news/utm_source?full=1"),
+        ("..", None),
+        (".", None),
+        (" ", None),
+    ],
+)
+def test_an_id_stays_one_segment_of_the_url(item: str, url: str | None) -> None:
+    assert item_location(item, PROFILE.item_url)[0] == url
+
+
+def test_a_template_that_carries_the_id_where_trackers_stand_keeps_it() -> None:
+    assert item_location("7", "https://quay.example/?fbclid={id}")[0] == "https://quay.example/?fbclid=7"
+
+
+@given(ids=st.lists(st.text(max_size=12) | st.text(st.characters(), min_size=600, max_size=900), max_size=6))
+def test_no_id_raises_or_leaves_the_host(ids: list[str]) -> None:
+    try:
+        "".join(ids).encode()
+    except UnicodeEncodeError:
+        return
+    items = found(ids)
+    assert all(one.host == "quay.example" and (one.url or "").startswith("https://quay.example/news/")
+               for one in items if one.state is not UNROUTABLE)  # fmt: skip
+    assert all(len(one.item_key.encode()) <= MAX_KEY for one in items)
+
+
+@given(
+    attempt=st.integers(-1, 10_000),
+    base=st.integers(0, 10**9),
+    cap=st.integers(0, 10**13),
+    draw=st.floats(0, 1, exclude_max=True),
+)
+def test_a_delay_is_within_its_jitter_and_cap(attempt: int, base: int, cap: int, draw: float) -> None:
+    delay = backoff_us(attempt, base_us=base, cap_us=cap, draw=draw)
+    assert 0 <= delay <= min(cap, base << min(max(attempt, 0), 40))
+
+
+def test_delays_double_until_the_cap() -> None:
+    delays = [backoff_us(attempt, base_us=1_000, cap_us=6_000, draw=0.5) for attempt in range(5)]
+    assert delays == [500, 1_000, 2_000, 3_000, 3_000]
