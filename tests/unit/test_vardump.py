@@ -246,3 +246,8 @@ def test_legacy_bytes_are_decoded_and_the_count_is_of_those_bytes() -> None:
     found = read(text + b'string(%d) "%s"' % (len(items), items), content_type="text/plain; charset=windows-1256")
     assert found.paragraphs == ("أغلق الميناء يوم الخميس أمام القوارب الصغيرة.",)
     assert found.related[0].title == "الميناء القديم مغلق اليوم"
+
+
+def test_blank_lines_around_the_page_make_no_difference() -> None:
+    body = page("Text.")
+    assert read(b"\r\n \n" + body + b"\n\n") == read(body)
