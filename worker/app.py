@@ -13,8 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,44 +38,60 @@ app.steps["consumer"].add(Pump)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-@dataclass(frozen=True, slots=True)
 class Runtime:
-    """The settings and profiles of this process, and where its servers are."""
+    """The settings and profiles of this process, and where its servers are.
 
-    settings: Settings
-    profiles: SourceProfiles
-    redis_url: str
-    broker_url: str
-    store_url: str
-    run: str  # the crawl run that fetch budgets are counted under
-    handles: tuple[Any, ...]  # embedded servers live as long as one process holds their handle
+    An embedded server is started when its URL is first asked for, and lives as long as one process that asked.
+    """
+
+    def __init__(self, settings: Settings, profiles: SourceProfiles) -> None:
+        self.settings = settings
+        self.profiles = profiles
+        # The crawl run that fetch budgets are counted under.
+        self.run = settings.run or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._servers: list[Any] = []
+
+    @cached_property
+    def redis_url(self) -> str:
+        """The URL of Redis, as redis-py takes it."""
+        from worker.embedded import redis_server
+
+        if self.settings.redis_url is not None:
+            return self.settings.redis_url
+        server = redis_server(self.settings.home, maxmemory=self.settings.embedded_redis_maxmemory)
+        self._servers.append(server)
+        return server.url
+
+    @cached_property
+    def store_url(self) -> str:
+        """The URL of the store."""
+        from worker.embedded import postgres_server
+
+        settings = self.settings
+        if settings.store_url is None:
+            settings.home.mkdir(parents=True, exist_ok=True)
+            return f"sqlite:///{settings.home / 'penstock.db'}"
+        if settings.store_url != "embedded-postgres":
+            return settings.store_url
+        server = postgres_server(settings.home)
+        self._servers.append(server)
+        return server.url
+
+    @property
+    def database_file(self) -> Path | None:
+        """The SQLite file; None for a server."""
+        prefix = "sqlite:///"
+        return Path(self.store_url.removeprefix(prefix)) if self.store_url.startswith(prefix) else None
 
 
 @cache
 def runtime() -> Runtime:
-    """Read settings and source profiles and start the embedded servers that they ask for.
-
-    Raises ``UsageError`` for a wrong setting or profile.
-    """
+    """Read settings and source profiles. Raises ``UsageError`` for a wrong one. Starts and connects nothing."""
     from worker.config import load_settings
-    from worker.embedded import kombu_url, postgres_server, redis_server
     from worker.sources import load_profiles
 
     settings = load_settings()
-    profiles = load_profiles(settings.sources_path())
-    handles: list[Any] = []
-    redis_url, store_url = settings.redis_url, settings.store_url
-    if redis_url is None:
-        handles.append(redis_server(settings.home, maxmemory=settings.embedded_redis_maxmemory))
-        redis_url = handles[-1].url
-    if store_url == "embedded-postgres":
-        handles.append(postgres_server(settings.home))
-        store_url = handles[-1].url
-    elif store_url is None:
-        settings.home.mkdir(parents=True, exist_ok=True)
-        store_url = f"sqlite:///{settings.home / 'penstock.db'}"
-    run = settings.run or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Runtime(settings, profiles, redis_url, kombu_url(redis_url), store_url, run, tuple(handles))
+    return Runtime(settings, load_profiles(settings.sources_path()))
 
 
 def open_stream(rt: Runtime) -> PageStream:
@@ -169,6 +184,8 @@ tasks.base.provide(build_context)
 
 def celery_settings() -> dict[str, Any]:
     """Return Celery's settings; above each stands what breaks without it."""
+    from worker.embedded import kombu_url
+
     try:
         rt = runtime()
     except PenstockError as error:  # read somewhere inside Celery, which would print a traceback
@@ -176,7 +193,7 @@ def celery_settings() -> dict[str, Any]:
         sys.exit(2)
     queues = [Queue(role.queue) for role in ROLES.values()]
     return {
-        "broker_url": rt.broker_url,
+        "broker_url": kombu_url(rt.redis_url),
         # 100 tries and then the worker exits: a Redis that is away for the night would end the crawl.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
@@ -287,9 +304,3 @@ def _pool_process_starts(**_: Any) -> None:
 def _worker_stops(**_: Any) -> None:
     if _stop_flag is not None:
         _stop_flag[0] = 1
-
-
-def database_path(rt: Runtime) -> Path | None:
-    """Return the SQLite file; None for a server."""
-    prefix = "sqlite:///"
-    return Path(rt.store_url.removeprefix(prefix)) if rt.store_url.startswith(prefix) else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.errors import UsageError
-from worker.app import Runtime, database_path, open_store, runtime
+from worker.app import Runtime, open_store, runtime
 from worker.supervisor import Child, log_file, penstock, stop_requested
 
 RESTART_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -116,7 +116,7 @@ def _greet(rt: Runtime) -> None:
     where = f"the file {_password_file(rt)}" if settings.flower_password is None else "PENSTOCK_FLOWER_PASSWORD"
     sys.stderr.write(
         f"penstock is up; Ctrl-C ends it.\n"
-        f"  store      {database_path(rt) or 'PostgreSQL'}\n"
+        f"  store      {rt.database_file or 'PostgreSQL'}\n"
         f"  dashboard  http://127.0.0.1:{settings.flower_port}/  user {settings.flower_user}, password in {where}\n"
         f"  push pages with: penstock push --source NAME FILE…\n"
     )

@@ -67,11 +67,12 @@ def _build(item: str, item_url: str, hosts: tuple[str, ...]) -> tuple[str | None
         return None, None
     url = normal_url(item_url.replace(_SLOT, quote(item, safe="", errors="replace")))
     host = host_of(url) if url else None
-    if url is None or host is None or not _allowed(host, hosts):
+    if url is None or host is None or not host_allowed(host, hosts):
         return None, None
     return url, host
 
 
-def _allowed(host: str, hosts: tuple[str, ...]) -> bool:
+def host_allowed(host: str, hosts: tuple[str, ...]) -> bool:
+    """Tell whether ``host`` (host or host:port) is among ``hosts``; a name without a port stands for all its ports."""
     names = {name.lower() for name in hosts}
     return not names or host in names or host.rpartition(":")[0] in names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.steps.backoff import backoff_us
 from tasks.steps.canonical import host_of
+from tasks.steps.follow import host_allowed
 from tasks.steps.page import Payload, SourceProfile
 
 # A page that broke off or came out garbled on the way may be whole the next time.
@@ -12,10 +13,10 @@ REFETCHED = frozenset({"Truncated", "Malformed"})
 
 def may_fetch(url: str | None, profile: SourceProfile) -> bool:
     """Tell whether the source's profile allows fetching this URL at all."""
-    if not url:
-        return False
-    hosts = profile.hosts or ((host_of(profile.item_url),) if profile.item_url else ())
-    return host_of(url) in hosts
+    host = host_of(url) if url else None
+    template = host_of(profile.item_url) if profile.item_url else None
+    hosts = profile.hosts or ((template,) if template else ())
+    return host is not None and bool(hosts) and host_allowed(host, hosts)
 
 
 def next_attempt(

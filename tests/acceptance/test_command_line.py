@@ -1,0 +1,179 @@
+"""Every mistake gets one clear sentence and the right exit code."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import COMMAND, Penstock, wait_for
+from tests.support.corpus import page
+
+PAGE = page(("One paragraph is enough here.",), ("7",))
+
+COMMANDS = ("demo", "up", "push", "work", "status", "audit", "show", "export", "failures", "replay", "drop", "sources")
+
+
+def test_help_names_every_command(penstock: Penstock) -> None:
+    text = penstock.run("--help")
+    for command in COMMANDS:
+        assert f"\n  {command} " in text
+        assert penstock.run(command, "--help").startswith("Usage: penstock")
+
+
+MISTAKES = {
+    "no such file": (("push", "--source", "a", "missing.html"), 2, "missing.html: no such file or directory"),
+    "no source": (("push", "page.txt"), 2, "--source"),
+    "item for a directory": (("push", "--source", "a", "--item", "1", "."), 2, "--url and --item name one page"),
+    "unknown format": (("push", "--source", "a", "--format", "xml", "page.txt"), 2, "page, ndjson or warc"),
+    "unknown command": (("pusch",), 2, "pusch"),
+    "unknown option": (("status", "--jsn"), 2, "--jsn"),
+    "unknown role": (("work", "--only", "eat"), 2, "ingest, retry, fetch"),
+    "unknown page": (("show", "a/nothing"), 2, "no page for 'a/nothing'"),
+    "unknown export format": (("export", "--format", "xml"), 2, "ndjson"),
+    "unknown state": (("failures", "--state", "sad"), 2, "waiting, dead, resolved, dropped"),
+    "unknown failure": (("failures", "--payload", "12345"), 2, "12345"),
+    "replay of nothing named": (("replay",), 2, "--all"),
+    "drop with filter and --all": (("drop", "--all", "--class", "Gone"), 2, "--all"),
+    "missing profile file": (("sources", "check", "nowhere.toml"), 2, "nowhere.toml"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_sentence(penstock: Penstock, tmp_path: Path, mistake: str) -> None:
+    arguments, code, told = MISTAKES[mistake]
+    (tmp_path / "page.txt").write_bytes(PAGE)
+    done = subprocess.run([COMMAND, *arguments], env=penstock.environ, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == code, done.stderr.decode()
+    assert told in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "name,value,told",
+    [
+        ("PENSTOCK_BATCH_SIZE", "many", "PENSTOCK_BATCH_SIZE"),
+        ("PENSTOCK_BATSH_SIZE", "5", "PENSTOCK_BATCH_SIZE"),
+        ("PENSTOCK_STORE_URL", "mysql://x", "PENSTOCK_STORE_URL"),
+        ("PENSTOCK_REDIS_URL", "http://x", "PENSTOCK_REDIS_URL"),
+    ],
+)
+def test_a_wrong_setting_is_named(penstock: Penstock, name: str, value: str, told: str) -> None:
+    penstock.environ[name] = value
+    for arguments in (("status",), ("work", "--drain")):
+        done = penstock.attempt(*arguments)
+        assert done.returncode == 2
+        assert told in done.stderr.decode()
+        assert "Traceback" not in done.stderr.decode()
+
+
+def test_a_wrong_profile_is_told_with_its_place(penstock: Penstock) -> None:
+    penstock.home.mkdir(parents=True)
+    text = '[sources.mine]\ntimezone = "Asia/Tehrn"\nmax_dept = 2\n'
+    (penstock.home / "sources.toml").write_text(text, encoding="utf-8")
+    done = penstock.attempt("sources", "check")
+    told = done.stderr.decode()
+    assert done.returncode == 2
+    assert "sources.mine.timezone" in told
+    assert "Asia/Tehran" in told
+    assert "max_depth" in told
+    assert penstock.attempt("work", "--drain").returncode == 2
+
+
+def test_redis_out_of_reach_means_try_again_later(penstock: Penstock) -> None:
+    penstock.environ["PENSTOCK_REDIS_URL"] = "unix:///nowhere/redis.sock"
+    done = penstock.attempt("push", "--source", "a", "-", stdin=PAGE)
+    assert done.returncode == 75
+    assert "Redis does not answer" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+def test_a_full_stream_refuses_and_says_so(penstock: Penstock) -> None:
+    penstock.environ["PENSTOCK_HIGH_WATER"] = "2"
+    for _ in range(2):
+        penstock.run("push", "--source", "a", "-", stdin=PAGE)
+    done = penstock.attempt("push", "--source", "a", "-", stdin=PAGE)
+    assert done.returncode == 75
+    assert "high-water mark" in done.stderr.decode()
+    assert penstock.json("status")["stream"] == 2
+
+
+def test_push_waits_for_room_when_asked_to(penstock: Penstock) -> None:
+    penstock.environ["PENSTOCK_HIGH_WATER"] = "2"
+    lines = [json.dumps({"source": "a", "item": str(n), "body": PAGE.decode()}) for n in range(300)]
+    pusher = subprocess.Popen(
+        [COMMAND, "push", "-", "--format", "ndjson", "--wait"], env=penstock.environ, stdin=subprocess.PIPE
+    )
+    assert pusher.stdin is not None
+    pusher.stdin.write("\n".join(lines).encode())
+    pusher.stdin.close()
+    penstock.start("work")
+    assert pusher.wait(120) == 0
+    wait_for("all pages to be done", lambda: sum(penstock.json("status")["outcomes"].values()) == 300)
+
+
+def test_bad_lines_are_told_and_the_rest_is_pushed(penstock: Penstock) -> None:
+    good = json.dumps({"source": "a", "item": "1", "body": PAGE.decode()})
+    packed = json.dumps({"source": "a", "item": "2", "body_b64": base64.b64encode(PAGE).decode()})
+    lines = [good, "{not json", "", '{"source": "a"}', packed]
+    done = penstock.attempt("push", "-", "--format", "ndjson", stdin="\n".join(lines).encode())
+    told = done.stderr.decode()
+    assert done.returncode == 2
+    assert b"2 pushed, 2 could not be read" in done.stdout
+    assert ":2" in told
+    assert ":4" in told
+    assert "body" in told
+
+
+def test_the_dashboard_asks_for_its_password_and_names_the_tasks(penstock: Penstock) -> None:
+    penstock.environ["PENSTOCK_FLOWER_PORT"] = "25555"
+    up = penstock.start("up", "--concurrency", "1")
+    address = "http://127.0.0.1:25555/api/tasks"
+
+    def answer(password: str) -> tuple[int, str]:
+        token = base64.b64encode(f"penstock:{password}".encode()).decode()
+        request = urllib.request.Request(address, headers={"Authorization": f"Basic {token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 (an address of ours)
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code, ""
+        except OSError:
+            return 0, ""
+
+    wait_for("the dashboard to refuse a wrong password", lambda: answer("wrong")[0] == 401)
+    password = (penstock.home / "dashboard-password").read_text(encoding="ascii").strip()
+    names = ("pages.ingest", "items.fetch", "pages.retry", "upkeep")
+    penstock.run("push", "--source", "a", "-", stdin=PAGE)
+    wait_for("the tasks to show up", lambda: all(name in answer(password)[1] for name in names), seconds=90)
+    up.terminate()
+    assert up.wait(60) == 0
+
+
+def test_celery_itself_can_run_the_worker(penstock: Penstock) -> None:
+    for number in range(20):
+        penstock.run("push", "--source", "a", "--item", str(number), "-", stdin=PAGE)
+    celery = subprocess.Popen(
+        [Path(sys.executable).with_name("celery"), "-A", "worker.app", "worker", "--concurrency", "2"],
+        env=penstock.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for("all pages to be done", lambda: sum(penstock.json("status")["outcomes"].values()) == 20)
+        send = (
+            "from worker.app import app\n"
+            "app.send_task('ingest_page', kwargs={'source': 'a', 'item': 'by celery', 'body': 'Text'}, kwargsrepr='')\n"
+        )
+        subprocess.run([sys.executable, "-c", send], env=penstock.environ, check=True)
+        wait_for("the page sent by Celery", lambda: sum(penstock.json("status")["outcomes"].values()) == 21)
+    finally:
+        celery.terminate()
+        assert celery.wait(60) == 0

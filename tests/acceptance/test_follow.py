@@ -1,0 +1,161 @@
+"""Related items are followed: once, within bounds, with their parent and depth."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import Penstock
+from tests.support.corpus import page
+
+Site = dict[str, list[tuple[int, bytes]]]  # item → the answers, one after the other; the last one stays
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, site: Site) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.site, self.asked = site, Counter[str]()
+        self.lock = threading.Lock()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        item = self.path.rpartition("/")[2]
+        with self.server.lock:
+            answers = self.server.site.get(item, [(404, b"nothing here")])
+            status, body = answers[min(self.server.asked[item], len(answers) - 1)]
+            self.server.asked[item] += 1
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def _serve(site: Site) -> Iterator[_Server]:
+    server = _Server(site)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _page(item: str, *related: str) -> bytes:
+    return page((f"This is the article number {item} of the small site.",), related)
+
+
+def _profile(penstock: Penstock, port: int, **more: object) -> None:
+    fields = {
+        "hosts": f'["127.0.0.1:{port}"]',
+        "allow_private_hosts": f'["127.0.0.1:{port}"]',
+        "item_url": f'"http://127.0.0.1:{port}/news/{{id}}"',
+        "max_depth": 2,
+        "delay_seconds": 0.001,
+        "concurrency": 4,
+        **more,
+    }
+    penstock.home.mkdir(parents=True, exist_ok=True)
+    lines = "\n".join(f"{name} = {value}" for name, value in fields.items())
+    (penstock.home / "sources.toml").write_text(f"[sources.small]\n{lines}\n", encoding="utf-8")
+
+
+@pytest.fixture
+def quick(penstock: Penstock) -> Penstock:
+    penstock.environ.update(PENSTOCK_RETRY_BASE_SECONDS="0.2", PENSTOCK_RETRY_MAX_SECONDS="0.5")
+    return penstock
+
+
+def _crawl(penstock: Penstock, folder: Path, *start: str, related: tuple[str, ...]) -> None:
+    for item in start:
+        path = folder / f"{item}.txt"
+        path.write_bytes(_page(item, *related))
+        penstock.run("push", "--source", "small", "--item", item, path)
+    penstock.run("work", "--drain")
+
+
+def test_items_are_fetched_once_with_parent_and_depth(quick: Penstock, tmp_path: Path) -> None:
+    site = {
+        "1": [(200, _page("1", "2", "3"))],
+        "2": [(200, _page("2", "3", "4"))],
+        "3": [(200, _page("3", "1"))],
+        "4": [(200, _page("4", "5"))],
+        "5": [(200, _page("5"))],
+    }
+    with _serve(site) as server:
+        _profile(quick, server.server_address[1])
+        _crawl(quick, tmp_path, "0", related=("1", "2"))
+    assert server.asked == {"1": 1, "2": 1, "3": 1, "4": 1}
+    stored = quick.export()
+    assert {key: (one["depth"], one["parent"]) for key, one in stored.items()} == {
+        "small/0": (0, None),
+        "small/1": (1, "0"),
+        "small/2": (1, "0"),
+        "small/3": (2, "1"),
+        "small/4": (2, "2"),
+    }
+    assert quick.json("status")["items"] == {"fetched": 5, "bounded": 1}
+    assert quick.json("audit")["balanced"] is True
+
+
+def test_the_run_budget_is_kept(quick: Penstock, tmp_path: Path) -> None:
+    site = {str(item): [(200, _page(str(item)))] for item in range(1, 10)}
+    with _serve(site) as server:
+        _profile(quick, server.server_address[1], max_items_per_run=4)
+        _crawl(quick, tmp_path, "0", related=tuple(site))
+        assert sum(server.asked.values()) == 4
+        assert quick.json("status")["items"] == {"fetched": 5, "due": 5}
+        quick.run("work", "--drain")  # another run, with a budget of its own
+        assert sum(server.asked.values()) == 8
+
+
+def test_a_truncated_page_is_fetched_again_until_it_is_whole(quick: Penstock, tmp_path: Path) -> None:
+    whole = _page("1", "2")
+    with _serve({"1": [(200, whole[:-30]), (200, whole[:-9]), (200, whole)], "2": [(200, _page("2"))]}) as server:
+        _profile(quick, server.server_address[1])
+        _crawl(quick, tmp_path, "0", related=("1",))
+    assert server.asked["1"] == 3
+    status = quick.json("status")
+    assert status["failures"] == {"resolved": 1}
+    assert (status["outcomes"]["failed"], status["outcomes"]["new"]) == (2, 3)
+    assert quick.json("audit")["balanced"] is True
+
+
+def test_what_cannot_be_fetched_is_told_and_can_be_replayed(quick: Penstock, tmp_path: Path) -> None:
+    site = {"1": [(500, b"")] * 3 + [(200, _page("1"))]}
+    with _serve(site) as server:
+        _profile(quick, server.server_address[1], max_attempts=3)
+        _crawl(quick, tmp_path, "0", related=("1", "2"))
+        classes = {row["error_class"]: row for row in quick.json("failures")}
+        assert {name: row["state"] for name, row in classes.items()} == {"HttpError": "dead", "Gone": "dead"}
+        assert quick.json("status")["items"] == {"fetched": 1, "failed": 1, "gone": 1}
+        assert server.asked == {"1": 3, "2": 1}
+        assert quick.json("replay", "--class", "HttpError")["count"] == 1
+        quick.run("work", "--drain")
+    assert server.asked["1"] == 4
+    assert quick.json("status")["items"] == {"fetched": 2, "gone": 1}
+    assert quick.json("status")["failures"] == {"resolved": 1, "dead": 1}
+
+
+def test_a_private_address_is_not_fetched_unless_the_profile_names_it(quick: Penstock, tmp_path: Path) -> None:
+    with _serve({"1": [(200, _page("1"))]}) as server:
+        _profile(quick, server.server_address[1], allow_private_hosts="[]")
+        _crawl(quick, tmp_path, "0", related=("1",))
+    assert not server.asked
+    (row,) = quick.json("failures")
+    assert (row["error_class"], row["state"]) == ("Unsafe", "dead")
