@@ -23,7 +23,7 @@ _SECRET_WORDS = frozenset(
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORD = re.compile(r"[a-z]+")
 # All quantifiers are bounded, so that a hostile text costs linear time.
-_USERINFO = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^/\s?#]{1,1024}@")
+_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^/\s?#]{1,1024}@")
 _SECRET_VALUE = re.compile(
     r"(?i)(\b[\w-]{0,30}(?:api_?key|access_?key|auth|credential|passwd|password|pwd|secret|session|signature|token)"
     r"[\w-]{0,30}=)[^&;#\s\"'<>]{1,2048}"

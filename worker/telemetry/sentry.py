@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tasks.errors import PenstockError, Transient
-from worker.telemetry.redaction import HIDDEN, is_secret, safe_text, safe_value
+from worker.telemetry.redaction import is_secret, safe_text, safe_value
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
@@ -39,7 +39,8 @@ def configure_sentry(*, dsn: str | None, environment: str | None = None, release
             integrations=[CeleryIntegration(propagate_traces=False), LoggingIntegration(level=None, event_level=None)],
             include_local_variables=False,  # they hold whole pages
             max_request_body_size="never",
-            send_default_pii=False,
+            # send_default_pii is left alone: it is off, which also hides the arguments of tasks (ingest_page is called
+            # with a whole page), and newer versions of the SDK warn where it is set.
             event_scrubber=EventScrubber(recursive=True),
             max_breadcrumbs=0,
             before_send=_before_send,
@@ -79,7 +80,6 @@ def _before_send(event: Event, hint: Hint) -> Event | None:
         ids = {**ids, **error.details}
         event.setdefault("fingerprint", [error.error_class, str(ids.get("source") or "")])
     event["tags"] = {**event.get("tags", {}), **_tags(ids)}
-    _hide_arguments(event)
     for one in event.get("exception", {}).get("values", []):
         if one.get("value"):
             one["value"] = safe_text(str(one["value"]))
@@ -88,10 +88,3 @@ def _before_send(event: Event, hint: Hint) -> Event | None:
 
 def _tags(ids: dict[str, Any]) -> dict[str, str]:
     return {name: safe_text(str(ids[name]))[:MAX_TAG] for name in TAGS if ids.get(name) is not None}
-
-
-def _hide_arguments(event: Event) -> None:
-    """Take out a Celery task's arguments: ``ingest_page`` is called with a whole page."""
-    job = event.get("extra", {}).get("celery-job")
-    if isinstance(job, dict):
-        job["args"] = job["kwargs"] = HIDDEN
