@@ -1,0 +1,58 @@
+"""The store: one truth, in SQLite or PostgreSQL.
+
+``sql_store`` is the way in; each of its methods is a transaction of one module, and each module is about one noun:
+``pages``, ``revisions``, ``contents``, ``payloads``, ``items``, ``failures``, ``deliveries`` are the tables, ``commit``
+and ``retry`` put them together, ``frontier`` is the items as work, ``records``, ``triage`` and ``ledger`` are what the
+operator asks. ``sqlite`` and ``postgres`` are the dialects, ``migrations`` how the tables came to be.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from tasks.errors import StoreUnavailable, UsageError
+from worker.store.driver import Driver
+from worker.store.filters import FailureFilter
+from worker.store.ledger import Counts, DueCounts, EpochLedger
+from worker.store.schema import bring_up_to_date
+from worker.store.sql_store import SqlStore
+
+__all__ = ["Counts", "DueCounts", "EpochLedger", "FailureFilter", "SqlStore", "migrate", "open_store"]
+
+_SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+
+
+def open_store(url: str) -> SqlStore:
+    """Open the store at ``sqlite:///PATH`` or ``postgresql://…``, and bring its tables up to date.
+
+    A server that does not answer yet is no error: the first use connects. Raises ``UsageError`` for a URL or a store
+    that cannot be used.
+    """
+    store = SqlStore(_driver(url))
+    with suppress(StoreUnavailable):
+        store.prepare()
+    return store
+
+
+def migrate(url: str) -> bool:
+    """Bring the tables at the URL up to date; return whether there was anything to do."""
+    driver = _driver(url)
+    try:
+        return bring_up_to_date(driver)
+    finally:
+        driver.close()
+
+
+def _driver(url: str) -> Driver:
+    if url.startswith(_SQLITE):
+        from worker.store.sqlite import SqliteDriver  # noqa: PLC0415 (only the driver that is used is loaded)
+
+        return SqliteDriver(Path(url.removeprefix(_SQLITE)))
+    if url.startswith(_POSTGRES):
+        from worker.store.postgres import PostgresDriver  # noqa: PLC0415 (as above)
+
+        return PostgresDriver(url)
+    scheme = url.partition(":")[0]
+    raise UsageError(f"a store's URL begins with sqlite:/// or postgresql://, not with '{scheme}:'")

@@ -1,0 +1,154 @@
+"""What is where, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.steps.page import Outcome, SourceProfile
+from worker.store import clean
+from worker.store.batch import EntryKey
+from worker.store.deliveries import earlier
+from worker.store.driver import Transaction
+from worker.store.failures import OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLedger:
+    """What the store knows of one epoch of the stream."""
+
+    epoch: str
+    outcomes: Mapping[str, int]  # deliveries by outcome
+    accepted_noted: int  # the accepted count when upkeep last noted it; the truth may have been higher
+
+    @property
+    def delivered(self) -> int:
+        """Deliveries with an outcome."""
+        return sum(self.outcomes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is stored. ``sources`` has, by name, the number of pages and of deliveries by outcome."""
+
+    outcomes: Mapping[str, int]
+    failures: Mapping[str, int]  # by state
+    items: Mapping[str, int]  # by state
+    pages: int
+    sources: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueCounts:
+    """How much work there is. What is beyond a source's budget of the run is not due."""
+
+    due_failures: int
+    leased_failures: int
+    waiting_failures: int  # later
+    due_items: int
+    leased_items: int
+    waiting_items: int  # later
+    pushed_items: int  # in the stream
+
+    @property
+    def failures(self) -> int:
+        """Failures that are due or in hand."""
+        return self.due_failures + self.leased_failures
+
+    @property
+    def items(self) -> int:
+        """Items that are due or in hand."""
+        return self.due_items + self.leased_items
+
+
+def epochs(tx: Transaction) -> list[EpochLedger]:
+    """Return the ledger of each epoch, the oldest first."""
+    noted = {row[0]: row[1] for row in tx.run("SELECT epoch, accepted FROM ledger_epoch ORDER BY first_seen")}
+    outcomes: dict[str, dict[str, int]] = {epoch: {} for epoch in noted}
+    for epoch, outcome, n in tx.run("SELECT epoch, outcome, sum(n) FROM outcome_count GROUP BY epoch, outcome"):
+        outcomes.setdefault(epoch, {})[outcome] = int(n)
+    return [EpochLedger(epoch, _by_outcome(found), noted.get(epoch, 0)) for epoch, found in outcomes.items()]
+
+
+def delivered_among(tx: Transaction, epoch: str, entry_ids: Sequence[str]) -> set[str]:
+    """Return those of the entries that have an outcome."""
+    return {key.entry_id for key in earlier(tx, (EntryKey.of(epoch, entry_id) for entry_id in entry_ids))}
+
+
+def counts(tx: Transaction) -> Counts:
+    """Return what is stored, in numbers."""
+    by_source = _sources(tx)
+    totals = {str(outcome): sum(one[outcome] for one in by_source.values()) for outcome in Outcome}
+    return Counts(
+        outcomes=totals,
+        failures=_grouped(tx, "SELECT state, count(*) FROM failure GROUP BY state ORDER BY state"),
+        items=_grouped(tx, "SELECT state, count(*) FROM item GROUP BY state ORDER BY state"),
+        pages=sum(one["pages"] for one in by_source.values()),
+        sources=by_source,
+    )
+
+
+def _sources(tx: Transaction) -> dict[str, dict[str, int]]:
+    empty = {"pages": 0, **{str(outcome): 0 for outcome in Outcome}}
+    found: dict[str, dict[str, int]] = {}
+    for source, outcome, n in tx.run(
+        "SELECT source, outcome, sum(n) FROM outcome_count GROUP BY source, outcome ORDER BY source"
+    ):
+        found.setdefault(source, dict(empty))[outcome] = int(n)
+    for source, n in tx.run("SELECT source, count(*) FROM page GROUP BY source ORDER BY source"):
+        found.setdefault(source, dict(empty))["pages"] = int(n)
+    return found
+
+
+def _by_outcome(found: Mapping[str, int]) -> dict[str, int]:
+    return {str(outcome): found.get(outcome, 0) for outcome in Outcome}
+
+
+def _grouped(tx: Transaction, sql: str) -> dict[str, int]:
+    return {str(row[0]): int(row[1]) for row in tx.run(sql)}
+
+
+def due(tx: Transaction, *, now: int, run: str, budgets: Mapping[str, int], versions: Mapping[str, int]) -> DueCounts:
+    """Return how much work there is."""
+    failures = tx.run(
+        f"""SELECT coalesce(sum(CASE WHEN lease_until > ? THEN 1 ELSE 0 END), 0),
+          coalesce(sum(CASE WHEN coalesce(lease_until, 0) <= ? AND next_attempt_at <= ? THEN 1 ELSE 0 END), 0),
+          coalesce(sum(CASE WHEN next_attempt_at > ? AND coalesce(lease_until, 0) <= ? THEN 1 ELSE 0 END), 0)
+        FROM failure WHERE kind = 'payload' AND state IN {OPEN} AND (state = 'waiting' OR lease_until > ?)""",  # noqa: S608 (constant)
+        *(now for _ in range(6)),
+    )
+    leased, ready, later = (int(n) for n in failures[0])
+    items = tx.run(
+        """SELECT source, sum(CASE WHEN next_fetch_at <= ? THEN 1 ELSE 0 END), count(*) FROM item
+        WHERE state = 'due' GROUP BY source""",
+        now,
+    )
+    used = {row[0]: int(row[1]) for row in tx.run("SELECT source, n FROM run_fetch WHERE run = ?", clean.text(run))}
+    default = SourceProfile(name="").max_items_per_run
+    return DueCounts(
+        due_failures=ready + sum(_older(tx, parser, version, now) for parser, version in versions.items()),
+        leased_failures=leased,
+        waiting_failures=later,
+        due_items=sum(min(int(n), max(0, budgets.get(name, default) - used.get(name, 0))) for name, n, _ in items),
+        leased_items=_number(tx, "SELECT count(*) FROM item WHERE state = 'leased'"),
+        waiting_items=sum(int(every) - int(n) for _, n, every in items),
+        pushed_items=_number(tx, "SELECT count(*) FROM item WHERE state = 'pushed'"),
+    )
+
+
+def _older(tx: Transaction, parser: str, version: int, now: int) -> int:
+    return _number(
+        tx,
+        f"""SELECT count(*) FROM failure WHERE kind = 'payload' AND state IN {OPEN} AND parser = ?
+        AND parser_version < ? AND coalesce(lease_until, 0) <= ? AND coalesce(next_attempt_at, ?) > ?""",  # noqa: S608 (constant)
+        parser,
+        version,
+        now,
+        now + 1,
+        now,
+    )
+
+
+def _number(tx: Transaction, sql: str, *parameters: Any) -> int:
+    return int(tx.run(sql, *parameters)[0][0])

@@ -1,0 +1,186 @@
+"""The PostgreSQL dialect."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any, Final
+
+import psycopg
+from psycopg import errors
+
+from tasks.errors import PenstockError, Permanent, StoreConflict, StoreUnavailable, UsageError
+from worker.store.driver import Kind, Row, Statement
+
+_TYPES: Final[dict[Kind, str]] = {"text": "text", "int": "bigint", "blob": "bytea"}
+_MIGRATION_LOCK: Final = 0x70656E73746F636B  # "penstock"
+_CONNECT: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    "application_name": "penstock",
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # ms; a network that went silent is noticed
+}
+_SESSION: Final = """
+SET statement_timeout = '120s';
+SET lock_timeout = '30s';
+SET idle_in_transaction_session_timeout = '60s';  -- a worker that hangs must not hold its rows for ever
+SET plan_cache_mode = force_generic_plan;  -- planning anew for each batch costs more than it finds
+SET jit = off;
+SET client_encoding = 'UTF8';
+SET timezone = 'UTC'
+"""
+_CONFLICTS: Final = (
+    errors.DeadlockDetected,
+    errors.SerializationFailure,
+    errors.LockNotAvailable,
+    errors.UniqueViolation,
+)
+_AWAY: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,  # a standby, after a fail-over
+    errors.IdleInTransactionSessionTimeout,
+)
+_NEVER: Final = (errors.InvalidPassword, errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName)
+# Connections of the parent that a forked child must neither use nor close: closing would end the parent's session.
+_inherited: Final[list[psycopg.Connection[Row]]] = []
+
+
+class PostgresTransaction:
+    """An open transaction; a set-wise statement is one round trip."""
+
+    locks_rows: Final = True
+
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self._connection = connection
+
+    def run(self, sql: str, *parameters: Any) -> list[Row]:
+        """See ``Transaction``."""
+        cursor = self._connection.execute(_plain(sql).encode(), parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def read(self, what: Statement, rows: Sequence[Row]) -> list[Row]:
+        """See ``Transaction``."""
+        return self._run(what, rows).fetchall() if rows else []
+
+    def write(self, what: Statement, rows: Sequence[Row]) -> int:
+        """See ``Transaction``."""
+        return self._run(what, rows).rowcount if rows else 0
+
+    def _run(self, what: Statement, rows: Sequence[Row]) -> psycopg.Cursor[Row]:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        return self._connection.execute(compiled(what), columns)
+
+
+class PostgresDriver:
+    """A database server; see ``Driver``."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.Connection[Row] | None = None
+        self._pid = 0
+        self._mutex = threading.RLock()
+
+    @contextmanager
+    def transaction(self, *, write: bool = True) -> Iterator[PostgresTransaction]:
+        """See ``Driver``."""
+        with self._mutex, self._errors():
+            connection = self._open()
+            try:
+                if not write:
+                    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                yield PostgresTransaction(connection)
+                connection.commit()
+            except BaseException:
+                with suppress(psycopg.Error):
+                    connection.rollback()
+                raise
+
+    @contextmanager
+    def migration(self) -> Iterator[psycopg.Connection[Row]]:
+        """See ``Driver``."""
+        with self._errors(), self._connect() as connection:
+            connection.execute("SET LOCAL lock_timeout = '300s'")
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+            yield connection
+
+    def alembic_url(self) -> str:
+        """See ``Driver``."""
+        return "postgresql+psycopg://"
+
+    def close(self) -> None:
+        """See ``Driver``."""
+        with self._mutex:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def _open(self) -> psycopg.Connection[Row]:
+        if self._connection is not None and self._pid != os.getpid():
+            _inherited.append(self._connection)
+            self._connection = None
+        if self._connection is None or self._connection.closed:
+            self._connection, self._pid = self._connect(), os.getpid()
+        return self._connection
+
+    def _connect(self) -> psycopg.Connection[Row]:
+        try:
+            connection = psycopg.connect(self._url, prepare_threshold=0, **_CONNECT)
+        except psycopg.ProgrammingError as error:
+            raise UsageError(f"the store's URL is wrong: {error}") from error
+        try:
+            connection.execute(_SESSION, prepare=False)
+            connection.commit()
+        except psycopg.Error:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            mapped = _mapped(error)
+            if isinstance(mapped, StoreUnavailable):
+                with suppress(psycopg.Error):
+                    self.close()
+            if mapped is None:
+                raise
+            raise mapped from error
+
+
+def _mapped(error: psycopg.Error) -> PenstockError | None:
+    """Return our error for psycopg's; None for what is a fault of our SQL."""
+    told = str(error).strip().splitlines()
+    message = told[0] if told else type(error).__name__
+    if isinstance(error, _CONFLICTS):
+        return StoreConflict(f"PostgreSQL: {message}")
+    if isinstance(error, _NEVER):
+        return UsageError(f"PostgreSQL refuses the connection: {message}")
+    if isinstance(error, psycopg.DataError):
+        return Permanent(f"the store refuses the data: {message}")
+    if isinstance(error, _AWAY):
+        return StoreUnavailable(f"PostgreSQL: {message}")
+    return None
+
+
+@cache
+def compiled(what: Statement) -> bytes:
+    """Return the statement with one array per column."""
+    names = ", ".join(name for name, _ in what.columns)
+    # Bytes go in binary: as text each would be two hex digits.
+    arrays = ", ".join(f"{'%b' if kind == 'blob' else '%s'}::{_TYPES[kind]}[]" for _, kind in what.columns)
+    return _plain(what.sql.replace("{rows}", f"unnest({arrays}) AS r({names})")).encode()
+
+
+@cache
+def _plain(sql: str) -> str:
+    locked = re.sub(r"\{lock ([\w ]+)\}", r"FOR UPDATE OF \1", sql)
+    return locked.replace("{collate}", 'COLLATE "C"').replace("{lateral}", "LATERAL").replace("?", "%s")

@@ -1,0 +1,91 @@
+"""Pages as records: what ``show`` and ``export`` print."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from tasks.steps.dedupe import Identity
+from worker.store import clean
+from worker.store.driver import Row, Transaction
+
+_PAGE: Final = """page.id, page.source, page.item_key, page.item, page.url, page.first_seen, page.last_seen, page.depth,
+  page.parent, page.revisions"""
+_REVISION: Final = """revision.content_hash, revision.first_seen, revision.last_seen, revision.parser,
+  revision.parser_version, revision.title, revision.published_at, revision.published_raw, revision.fields,
+  revision.related, content.source, content.item_key"""
+SELECT: Final = f"""SELECT {_PAGE}, {_REVISION} FROM page
+  JOIN revision ON revision.page_id = page.id
+  JOIN content ON content.content_hash = revision.content_hash
+  WHERE """  # noqa: S608 (constants)
+IS_HEAD: Final = "revision.first_seen = page.head_first_seen AND revision.content_hash = page.content_hash"
+
+
+def one(tx: Transaction, identity: Identity, revision: int | None = None) -> dict[str, Any] | None:
+    """Return the record of a page in its present state, or of its N-th revision, counted from 1 by first sight.
+
+    ``first_seen`` and ``last_seen`` are the page's, or the revision's when one is asked for.
+    """
+    where = "page.source = ? AND page.item_key = ?"
+    if revision is None:
+        rows = tx.run(f"{SELECT} {where} AND {IS_HEAD}", *identity)
+        return record(rows[0]) if rows else None
+    if revision < 1:
+        return None
+    rows = tx.run(
+        f"{SELECT} {where} ORDER BY revision.first_seen, revision.content_hash LIMIT 1 OFFSET ?",
+        *identity,
+        revision - 1,
+    )
+    return record(rows[0], revision) if rows else None
+
+
+def find(tx: Transaction, key: str, revision: int | None = None) -> list[dict[str, Any]]:
+    """Return the records of the pages that SOURCE/ITEM, a URL or a content hash names."""
+    key = clean.text(key)
+    found = [one(tx, identity, revision) for identity in _named_by(tx, key)]
+    return [page for page in found if page is not None]
+
+
+def _named_by(tx: Transaction, key: str) -> list[Identity]:
+    rows = tx.run("SELECT source, item_key FROM page WHERE url_key = ? AND url = ?", clean.number_of(key), key)
+    rows += tx.run("SELECT source, item_key FROM page WHERE content_hash = ? ORDER BY source, item_key", key)
+    for source in tx.run("SELECT DISTINCT source FROM outcome_count"):
+        rows.append((source[0], clean.key(key)))  # without an ID the canonical URL is the item key
+        if key.startswith(f"{source[0]}/"):
+            rows.append((source[0], clean.key(key[len(source[0]) + 1 :])))
+    return sorted({Identity(row[0], row[1]) for row in rows})
+
+
+def record(row: Row, revision: int | None = None) -> dict[str, Any]:
+    """Return a row of ``SELECT`` as a record, its keys in the order of DESIGN §8."""
+    (_, source, item_key, item, url, first_seen, last_seen, depth, parent, revisions) = row[:10]
+    (content_hash, since, until, parser, parser_version, title, published_at, published_raw) = row[10:18]
+    fields = orjson.loads(row[18])
+    first = Identity(row[20], row[21])
+    return {
+        "source": source,
+        "item": item,
+        "url": url,
+        "key": f"{source}/{item_key}",
+        "title": title,
+        "published_at": published_at,
+        "published_raw": published_raw,
+        "paragraphs": fields["paragraphs"],
+        "wire_service": fields["wire_service"],
+        "desk_code": fields["desk_code"],
+        "language": fields["language"],
+        "authors": fields["authors"],
+        "related": orjson.loads(row[19]),
+        "revision": revision or revisions,
+        "content_hash": content_hash,
+        "duplicate_of": None if first == (source, item_key) else "/".join(first),
+        "near_duplicates": [],
+        "parser": parser,
+        "parser_version": parser_version,
+        "first_seen": clean.rfc3339(since if revision else first_seen),
+        "last_seen": clean.rfc3339(until if revision else last_seen),
+        "depth": depth,
+        "parent": parent,
+    }

@@ -1,0 +1,211 @@
+"""Failures tried again: claimed by lease, and settled."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import orjson
+
+from tasks.errors import StoreConflict
+from tasks.ports import FailureLease
+from tasks.steps.page import Outcome, Payload, RetryArrival
+from worker.store import deliveries, failures, frontier, pages, payloads
+from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, observed
+from worker.store.commit import apply
+from worker.store.deliveries import HOUR_US, shard_of, sighting_of
+from worker.store.driver import Row, Transaction, statement
+
+_DUE: Final = """SELECT id FROM failure WHERE state = 'waiting' AND kind = 'payload' AND next_attempt_at <= ?
+  AND coalesce(lease_until, 0) <= ? ORDER BY next_attempt_at LIMIT ? {lock failure SKIP LOCKED}"""
+_OLDER: Final = f"""SELECT id FROM failure WHERE state IN {failures.OPEN} AND kind = 'payload' AND parser = ?
+  AND parser_version < ? AND coalesce(lease_until, 0) <= ?
+  ORDER BY parser_version, id LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constants)
+# Attempt and parser version count from here on: a page that kills its process is not tried for ever.
+_LEASE: Final = statement(
+    """UPDATE failure SET attempts = attempts + 1, lease_token = r.token, lease_until = r.until,
+      parser_version = CASE WHEN parser_version < r.version THEN r.version ELSE parser_version END
+    FROM {rows} WHERE failure.id = r.id""",
+    id="int",
+    token="text",  # noqa: S106 (a type)
+    until="int",
+    version="int",
+)
+_CLAIMED: Final = statement(
+    """SELECT failure.id, source, item, url, fetched_at, content_type, status, depth, parent, extra,
+      failure.payload_hash, payload.bytes, observed_at, error_class, attempts, lease_token, lease_until
+    FROM {rows} JOIN failure ON failure.id = r.id LEFT JOIN payload ON payload.payload_hash = failure.payload_hash""",
+    id="int",
+)
+_AGAIN: Final = statement(
+    """UPDATE failure SET error_class = r.error_class, message = r.message, traceback = r.traceback,
+      fingerprint = r.fingerprint, parser = r.parser, parser_version = r.parser_version,
+      state = CASE WHEN r.retry_at IS NULL THEN 'dead' ELSE 'waiting' END, next_attempt_at = r.retry_at,
+      last_failed_at = r.now, lease_until = NULL, lease_token = NULL
+    FROM {rows} WHERE failure.id = r.id AND failure.lease_token = r.token AND failure.state IN ('waiting', 'dead')""",
+    error_class="text",
+    message="text",
+    traceback="text",
+    fingerprint="text",
+    parser="text",
+    parser_version="int",
+    retry_at="int",
+    now="int",
+    id="int",
+    token="text",  # noqa: S106 (a type)
+)
+_RESOLVE: Final = f"""UPDATE failure SET state = 'resolved', resolved_at = ?, resolved_by = 'retry',
+  next_attempt_at = NULL, lease_until = NULL, lease_token = NULL
+  WHERE id = ? AND lease_token = ? AND state IN {failures.OPEN} RETURNING id"""  # noqa: S608 (constants)
+_DELIVERIES: Final = """SELECT epoch, ms, seq, source, handled_at, worker, observed_at FROM delivery
+  WHERE failure_id = ? AND payload_hash = ? AND outcome = 'failed' ORDER BY observed_at, epoch, ms, seq"""
+_SETTLE: Final = statement(
+    """UPDATE delivery SET outcome = r.outcome, page_id = r.page_id, sighting = r.sighting, source = r.source,
+      item_key = r.item_key
+    FROM {rows} WHERE delivery.epoch = r.epoch AND delivery.ms = r.ms AND delivery.seq = r.seq""",
+    epoch="text",
+    ms="int",
+    seq="int",
+    outcome="text",
+    page_id="int",
+    sighting="int",
+    source="text",
+    item_key="text",
+)
+
+
+class LeaseLostError(Exception):
+    """Somebody else has taken the row over; nothing of this transaction may stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """A delivery that ended in the failure, with the bytes that are now parsed."""
+
+    key: EntryKey
+    source: str
+    hour: int
+    shard: int
+    observed_at: int
+
+
+def claim(
+    tx: Transaction, *, limit: int, lease_us: int, now: int, parser_versions: Mapping[str, int]
+) -> list[FailureLease]:
+    """Lease failures that are due; see ``Store.claim_failures``."""
+    ids: dict[int, int] = {row[0]: 0 for row in tx.run(_DUE, now, now, limit)}
+    for parser, version in sorted(parser_versions.items()):
+        if len(ids) < limit:
+            found = tx.run(_OLDER, parser, version, now, limit)
+            ids |= {row[0]: version for row in found[: limit - len(ids)]}
+    until = now + lease_us
+    tx.write(_LEASE, [(one, secrets.token_hex(8), until, ids[one]) for one in sorted(ids)])
+    return [_lease(row) for row in tx.read(_CLAIMED, [(one,) for one in ids])]
+
+
+def _lease(row: Row) -> FailureLease:
+    payload = Payload(
+        source=row[1],
+        item=row[2],
+        url=row[3],
+        fetched_at=datetime.fromisoformat(row[4]) if row[4] else None,
+        content_type=row[5],
+        status=row[6],
+        depth=row[7],
+        parent=row[8],
+        extra=orjson.loads(row[9]),
+        body=b"" if row[11] is None else payloads.unpack(bytes(row[11])),
+    )
+    return FailureLease(
+        id=row[0],
+        payload=payload,
+        payload_hash=row[10],
+        observed_at=row[12],
+        error_class=row[13],
+        attempts=row[14],
+        token=row[15],
+        lease_until=row[16],
+    )
+
+
+def settle(tx: Transaction, retry: RetryArrival, packed: Sequence[Packed], *, now: int) -> Outcome:
+    """Settle a leased failure; see ``Store.commit_retry``. Raises ``LeaseLostError``, ``StoreConflict``."""
+    what = observed(retry.payload, retry.payload_hash, retry.result, retry.observed_at)
+    if isinstance(what, Broken):
+        return _failed_again(tx, retry, what, now)
+    open_rows = tx.run(
+        f"SELECT source, item_key FROM failure WHERE id = ? AND lease_token = ? AND state IN {failures.OPEN}",  # noqa: S608 (constants)
+        retry.failure_id,
+        retry.lease_token,
+    )
+    if not open_rows:
+        raise LeaseLostError
+    return _succeeded(tx, retry, what, packed, now)
+
+
+def _succeeded(tx: Transaction, retry: RetryArrival, what: Sighting, packed: Sequence[Packed], now: int) -> Outcome:
+    """Apply the page once for each delivery that brought these bytes, and give each its outcome."""
+    pages.lock(tx, {what.identity})
+    found = _deliveries(tx, retry)
+    times = [one.observed_at for one in found] or [what.observed_at]
+    effects = apply(tx, [_at(what, time) for time in times], packed, now)
+    if not tx.run(_RESOLVE, now, retry.failure_id, retry.lease_token):
+        raise LeaseLostError
+    if len(_deliveries(tx, retry)) > len(found):
+        raise StoreConflict("the same bytes arrived once more while they were tried again")
+    _move(tx, what, list(zip(found, effects, strict=False)))
+    return effects[0].outcome
+
+
+def _at(what: Sighting, time: int) -> Sighting:
+    return Sighting(
+        identity=what.identity,
+        observed_at=time,
+        content_hash=what.content_hash,
+        result=what.result,
+        payload=what.payload,
+        payload_hash=what.payload_hash,
+    )
+
+
+def _deliveries(tx: Transaction, retry: RetryArrival) -> list[_Delivery]:
+    return [
+        _Delivery(EntryKey(*row[:3]), row[3], row[4] // HOUR_US, shard_of(row[5]), row[6])
+        for row in tx.run(_DELIVERIES, retry.failure_id, retry.payload_hash)
+    ]
+
+
+def _move(tx: Transaction, what: Sighting, moved: Sequence[tuple[_Delivery, Effect]]) -> None:
+    """Give deliveries their new outcomes, and move them from one sum to the other."""
+    counts: Counter[tuple[str, str, int, str, int]] = Counter()
+    rows: list[Row] = []
+    for one, effect in moved:
+        rows.append((*one.key, str(effect.outcome), effect.page_id, sighting_of(what.content_hash), *what.identity))
+        counts[one.key.epoch, one.source, one.hour, str(Outcome.FAILED), one.shard] -= 1
+        counts[one.key.epoch, what.identity.source, one.hour, str(effect.outcome), one.shard] += 1
+    tx.write(_SETTLE, sorted(rows))
+    deliveries.add(tx, counts)
+
+
+def _failed_again(tx: Transaction, retry: RetryArrival, what: Broken, now: int) -> Outcome:
+    if retry.refetch_at is not None and retry.payload.url is not None:
+        frontier.refetch(tx, what, retry.refetch_at, now)
+    row = (*failures.error_columns(what), what.result.retry_at, now, retry.failure_id, retry.lease_token)
+    if not tx.write(_AGAIN, [row]):
+        raise LeaseLostError
+    return Outcome.FAILED
+
+
+def expire(tx: Transaction, now: int, most: int) -> int:
+    """Give up failures that took their process down ``most`` times, as leases that never came back tell."""
+    rows = tx.run(
+        """UPDATE failure SET state = 'dead', next_attempt_at = NULL, lease_until = NULL, lease_token = NULL
+        WHERE state = 'waiting' AND kind = 'payload' AND lease_until <= ? AND attempts >= ? RETURNING id""",
+        now,
+        most,
+    )
+    return len(rows)
