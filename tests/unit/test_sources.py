@@ -1,0 +1,187 @@
+"""The source profiles: what is read, and how each mistake is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.errors import UsageError
+from tasks.steps.page import SourceProfile
+from worker.sources import _read, _Table, check, load_profiles
+
+
+def problems(text: str) -> list[str]:
+    return _read("sources.toml", text.encode())[1]
+
+
+def test_the_shipped_profile_is_read() -> None:
+    profiles = load_profiles()
+    assert "alalam" in profiles.names()
+    alalam = profiles.get("alalam")
+    assert alalam.hosts == ("en.alalam.ir",)
+    assert alalam.timezone == "Asia/Tehran"
+    assert alalam.parser == "vardump"
+    assert alalam.item_url == "http://en.alalam.ir/news/{id}"
+    assert (alalam.max_depth, alalam.concurrency) == (2, 1)
+    assert alalam.delay_seconds >= 1
+
+
+def test_a_source_without_a_profile_gets_the_default_under_its_name() -> None:
+    profile = load_profiles().get("unknown")
+    assert profile == SourceProfile(name="unknown")
+    assert (profile.parser, profile.timezone, profile.item_url, profile.max_depth) == (None, "UTC", None, 0)
+
+
+def test_a_profile_of_the_user_takes_the_place_of_a_shipped_one_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[sources.alalam]\ntimezone = "UTC"\n[sources.other]\ndelay_seconds = 3\n')
+    profiles = load_profiles(path)
+    assert profiles.get("alalam") == SourceProfile(name="alalam")
+    assert profiles.get("other").delay_seconds == 3.0
+    assert profiles.names() == ["alalam", "other"]
+
+
+def test_the_checked_table_has_the_fields_and_defaults_of_the_profile() -> None:
+    (profile,) = _read("sources.toml", b"[sources.a]")[0].values()
+    assert profile == SourceProfile(name="a")
+    assert {"name", *_Table.model_fields} == {field.name for field in dataclasses.fields(SourceProfile)}
+
+
+def test_every_field_arrives_where_it_belongs() -> None:
+    text = """
+    [sources."a.b-c_1"]
+    hosts = ["A.Example", "127.0.0.1:8000", "[::1]:80"]
+    timezone = "Europe/Paris"
+    parser = "html"
+    item_url = "https://a.example/n?id={id}"
+    max_depth = 1
+    max_items_per_page = 2
+    max_items_per_run = 3
+    delay_seconds = 0.5
+    concurrency = 4
+    max_attempts = 6
+    allow_private_hosts = ["127.0.0.1:8000"]
+    """
+    found, told = _read("sources.toml", text.encode())
+    assert told == []
+    assert found["a.b-c_1"] == SourceProfile(
+        name="a.b-c_1",
+        hosts=("a.example", "127.0.0.1:8000", "[::1]:80"),
+        timezone="Europe/Paris",
+        parser="html",
+        item_url="https://a.example/n?id={id}",
+        max_depth=1,
+        max_items_per_page=2,
+        max_items_per_run=3,
+        delay_seconds=0.5,
+        concurrency=4,
+        max_attempts=6,
+        allow_private_hosts=("127.0.0.1:8000",),
+    )
+
+
+@pytest.mark.parametrize(
+    "line,told",
+    [
+        ('timezone = "Asia/Tehrn"', "timezone: 'Asia/Tehrn' is not a known time zone; did you mean 'Asia/Tehran'?"),
+        ('timezone = "Europe"', "timezone: 'Europe' is not a known time zone"),
+        ('timezone = "../UTC"', "timezone: '../UTC' is not a known time zone"),
+        ("max_dept = 2", "max_dept: is not a field of a source; did you mean 'max_depth'?"),
+        ("qqq = 2", "qqq: is not a field of a source"),
+        ('parser = "htlm"', "parser: 'htlm' is not a parser; did you mean 'html'?"),
+        ('parser = "x"', "parser: 'x' is not a parser; there are vardump, html, json"),
+        ('item_url = "http://x/news"', "item_url: 'http://x/news' must have {id} in its path or query"),
+        ('item_url = "http://x/{id}/{n}"', "item_url: 'http://x/{id}/{n}' must have {id} in its path or query"),
+        ('item_url = "http://{id}.x/"', "item_url: 'http://{id}.x/' must have {id} in its path or query"),
+        ('item_url = "ftp://x/{id}"', "item_url: 'ftp://x/{id}' must be an http:// or https:// URL"),
+        ('item_url = "http://[x/{id}"', "item_url: 'http://[x/{id}' is not a URL"),
+        ('hosts = ["http://x"]', "hosts[0]: 'http://x' must be a host alone, without scheme and path"),
+        ('hosts = ["a", "b c"]', "hosts[1]: 'b c' is not a host or host:port"),
+        ('hosts = ["müller.de"]', "hosts[0]: 'müller.de' must be in its ASCII form: 'xn--mller-kva.de'"),
+        ('hosts = "x"', "hosts: 'x' must be a list in brackets"),
+        ("hosts = [3]", "hosts[0]: 3 must be a string in quotes"),
+        ('allow_private_hosts = [""]', "allow_private_hosts[0]: '' is not a host or host:port"),
+        ("max_depth = -1", "max_depth: -1 must be greater than or equal to 0"),
+        ("max_depth = 1.5", "max_depth: 1.5 must be a whole number"),
+        ('max_depth = "1"', "max_depth: '1' must be a whole number"),
+        ("max_depth = true", "max_depth: True must be a whole number"),
+        ("concurrency = 0", "concurrency: 0 must be greater than or equal to 1"),
+        ("max_attempts = 0", "max_attempts: 0 must be greater than or equal to 1"),
+        ("delay_seconds = -0.1", "delay_seconds: -0.1 must be greater than or equal to 0"),
+        ("delay_seconds = inf", "delay_seconds: inf must be a finite number"),
+        ('delay_seconds = "1s"', "delay_seconds: '1s' must be a number"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(line: str, told: str) -> None:
+    (problem,) = problems(f"[sources.mine]\n{line}\n")
+    assert problem.startswith(f"sources.toml: sources.mine.{told}")
+
+
+def test_an_item_url_outside_the_hosts_is_told() -> None:
+    text = '[sources.a]\nhosts = ["a.example"]\nitem_url = "http://b.example:81/{id}"'
+    told = "sources.toml: sources.a.item_url: its host 'b.example:81' is not among hosts"
+    assert problems(text) == [told]
+    assert problems(text.replace("a.example", "b.example")) == []
+    assert problems(text.replace("a.example", "b.example:81")) == []
+
+
+@pytest.mark.parametrize(
+    "text,told",
+    [
+        ("[source.a]", "source: is not known here; did you mean 'sources'?"),
+        ("sources = 3", "sources: must be tables like [sources.NAME]"),
+        ("[sources]\na = 3", "sources.a: must be a table, [sources.a]"),
+        ('[sources."a b"]', "sources.'a b': a name is 1 to 100 letters, digits, '.', '_' and '-'"),
+        ("[sources.a]\nx = = 1", "line 2, column 5: Invalid value"),
+        ("[sources.a]\n[sources.a]", "line 2, column 11: Cannot declare ('sources', 'a') twice"),
+        ("[sources.a", "end of document: Expected ']' at the end of a table declaration"),
+    ],
+)
+def test_a_file_that_is_wrong_as_a_whole_is_told(text: str, told: str) -> None:
+    assert problems(text) == [f"sources.toml: {told}"]
+
+
+def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text('x = 1\n[sources.a]\ntimezone = "X"\nparser = "y"\n[sources.b]\nmax_depth = -1\n')
+    assert len(check(path)) == 4
+    assert all(line.startswith("my.toml: ") for line in check(path))
+    with pytest.raises(UsageError) as caught:
+        load_profiles(path)
+    assert str(caught.value).splitlines() == check(path)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    assert check(tmp_path / "x.toml") == [f"x.toml: {tmp_path}/x.toml cannot be read: No such file or directory"]
+    assert check(tmp_path)[0].endswith("cannot be read: Is a directory")
+
+
+def test_a_file_that_is_not_utf_8_is_told_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"[sources.a]\n# caf\xe9\n")
+    assert check(path) == ["x.toml: line 2: the file is not UTF-8"]
+
+
+def test_a_byte_order_mark_is_no_mistake() -> None:
+    assert _read("x", b"\xef\xbb\xbf[sources.a]")[1] == []
+
+
+_values = st.one_of(
+    st.text(), st.integers(), st.floats(), st.booleans(), st.lists(st.text(), max_size=2), st.just({"a": 1})
+)
+
+
+@given(st.dictionaries(st.sampled_from([*_Table.model_fields, "other"]), _values))
+def test_any_table_is_a_profile_or_a_list_of_single_lines(table: dict[str, object]) -> None:
+    from worker.sources import _profile  # noqa: PLC0415 (only here)
+
+    found = _profile("a", table)
+    if isinstance(found, list):
+        assert found
+        assert all(line.startswith("sources.a.") and len(line.splitlines()) == 1 for line in found)
+    else:
+        assert found.name == "a"

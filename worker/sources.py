@@ -1,0 +1,217 @@
+"""The source profiles: data in TOML, checked as a whole before anything runs.
+
+Each profile is a table ``[sources.NAME]`` with the fields of ``SourceProfile``. The shipped file is read first; a
+profile of the same name in the user's file takes its place as a whole. Every problem is one line that says where.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import zoneinfo
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
+
+from tasks.errors import UsageError
+from tasks.steps.page import SourceProfile
+
+SHIPPED = "sources.toml"
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_SLOT = "{id}"
+_PARSERS = ("vardump", "html", "json")
+_EXPECTED = {  # pydantic's error types, in words of the file's author
+    "missing": "is missing",
+    "string_type": "must be a string in quotes",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "tuple_type": "must be a list in brackets",
+}
+
+
+def _zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        guess = _near(name, zoneinfo.available_timezones())
+        raise ValueError(f"{name!r} is not a known time zone{guess}") from None
+    return name
+
+
+def _parser(name: str) -> str:
+    if name not in _PARSERS:
+        raise ValueError(f"{name!r} is not a parser{_near(name, _PARSERS) or '; there are ' + ', '.join(_PARSERS)}")
+    return name
+
+
+def _host(name: str) -> str:
+    lower = name.lower()
+    if "/" in name:
+        raise ValueError(f"{name!r} must be a host alone, without scheme and path")
+    if not name.isascii():
+        raise ValueError(f"{name!r} must be in its ASCII form{_ascii_form(lower)}")
+    if not _HOST.fullmatch(lower):
+        raise ValueError(f"{name!r} is not a host or host:port")
+    return lower
+
+
+def _ascii_form(host: str) -> str:
+    try:
+        return f": {host.encode('idna').decode()!r}"
+    except UnicodeError:
+        return ""
+
+
+def _template(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        raise ValueError(f"{url!r} is not a URL") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ValueError(f"{url!r} must be an http:// or https:// URL")
+    if _SLOT not in parts.path + parts.query or set("{}") & set(url.replace(_SLOT, "")):
+        raise ValueError(f"{url!r} must have {_SLOT} in its path or query, and no other braces")
+    return url
+
+
+_Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], Strict(strict=False)]
+
+
+class _Table(BaseModel):
+    """One table of the file. Fields and defaults are those of ``SourceProfile``; a test compares them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    hosts: _Hosts = ()
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    parser: Annotated[str, AfterValidator(_parser)] | None = None
+    item_url: Annotated[str, AfterValidator(_template)] | None = None
+    max_depth: int = Field(default=0, ge=0, le=1000)
+    max_items_per_page: int = Field(default=50, ge=0)
+    max_items_per_run: int = Field(default=10_000, ge=0)
+    delay_seconds: float = Field(default=1.0, ge=0, le=86_400, allow_inf_nan=False)
+    concurrency: int = Field(default=1, ge=1, le=1000)
+    max_attempts: int = Field(default=5, ge=1, le=1000)
+    allow_private_hosts: _Hosts = ()
+
+
+class SourceProfiles:
+    """The profiles by name; the ``Profiles`` of the tasks."""
+
+    def __init__(self, profiles: Mapping[str, SourceProfile]) -> None:
+        self._profiles = dict(profiles)
+
+    def get(self, source: str) -> SourceProfile:
+        """Return the source's profile, or the default one under its name."""
+        return self._profiles.get(source) or SourceProfile(name=source)
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the sources that have a profile, sorted."""
+        return sorted(self._profiles)
+
+
+def load_profiles(path: Path | None = None) -> SourceProfiles:
+    """Read the shipped profiles, and those of ``path`` over them.
+
+    Raises ``UsageError`` with one line for each problem.
+    """
+    shipped, problems = _read(SHIPPED, resources.files("worker").joinpath(SHIPPED).read_bytes())
+    own: dict[str, SourceProfile] = {}
+    if path is not None and not problems:
+        own, problems = _read_file(path)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return SourceProfiles(shipped | own)
+
+
+def check(path: Path) -> list[str]:
+    """Return every problem of a profile file, one line each; empty when it is right."""
+    return _read_file(path)[1]
+
+
+def _read_file(path: Path) -> tuple[dict[str, SourceProfile], list[str]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return {}, [f"{path.name}: {path} cannot be read: {error.strerror}"]
+    return _read(path.name, data)
+
+
+def _read(name: str, data: bytes) -> tuple[dict[str, SourceProfile], list[str]]:
+    try:
+        document = tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return {}, [f"{name}: line {line}: the file is not UTF-8"]
+    except tomllib.TOMLDecodeError as error:
+        return {}, [f"{name}: {_syntax(str(error))}"]
+    profiles, problems = _profiles(document)
+    return profiles, [f"{name}: {problem}" for problem in problems]
+
+
+def _syntax(told: str) -> str:
+    """Put the place that tomllib tells in brackets at the end, ``(at line 3, column 5)``, to the front."""
+    match = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", told, re.DOTALL)
+    return f"{match[2]}: {match[1]}" if match else told
+
+
+def _profiles(document: Mapping[str, Any]) -> tuple[dict[str, SourceProfile], list[str]]:
+    problems = [f"{key}: is not known here{_near(key, ['sources'])}" for key in document if key != "sources"]
+    tables = document.get("sources", {})
+    if not isinstance(tables, dict):
+        return {}, [*problems, "sources: must be tables like [sources.NAME]"]
+    profiles: dict[str, SourceProfile] = {}
+    for source, table in tables.items():
+        found = _profile(source, table)
+        if isinstance(found, SourceProfile):
+            profiles[source] = found
+        else:
+            problems += found
+    return profiles, problems
+
+
+def _profile(source: str, table: Any) -> SourceProfile | list[str]:
+    place = f"sources.{source}"
+    if not _NAME.fullmatch(source):
+        return [f"sources.{source!r}: a name is 1 to 100 letters, digits, '.', '_' and '-'"]
+    if not isinstance(table, dict):
+        return [f"{place}: must be a table, [{place}]"]
+    try:
+        checked = _Table.model_validate(table)
+    except ValidationError as error:
+        return [_sentence(place, one) for one in error.errors()]
+    profile = SourceProfile(name=source, **checked.model_dump())
+    return [f"{place}.{problem}" for problem in _contradictions(profile)] or profile
+
+
+def _contradictions(profile: SourceProfile) -> Iterator[str]:
+    if profile.item_url is None or not profile.hosts:
+        return
+    parts = urlsplit(profile.item_url.lower())
+    if not {parts.hostname, parts.netloc} & set(profile.hosts):
+        yield f"item_url: its host {parts.netloc!r} is not among hosts"
+
+
+def _sentence(place: str, error: Any) -> str:
+    *where, last = error["loc"]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in [*where, last])
+    if error["type"] == "extra_forbidden":
+        return f"{place}{path}: is not a field of a source{_near(str(last), _Table.model_fields)}"
+    if error["type"] == "value_error":
+        return f"{place}{path}: {error['ctx']['error']}"
+    told = _EXPECTED.get(error["type"]) or error["msg"].replace("Input should", "must")
+    return f"{place}{path}: {repr(error['input'])[:80]} {told}"
+
+
+def _near(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
