@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from tasks.errors import StoreUnavailable, UsageError
+from tasks.errors import PenstockError, StoreUnavailable, UsageError
 from worker.store.driver import Driver
 from worker.store.filters import FailureFilter
 from worker.store.ledger import Counts, DueCounts, EpochLedger
@@ -31,8 +31,12 @@ def open_store(url: str) -> SqlStore:
     that cannot be used.
     """
     store = SqlStore(_driver(url))
-    with suppress(StoreUnavailable):
-        store.prepare()
+    try:
+        with suppress(StoreUnavailable):
+            store.prepare()
+    except PenstockError:
+        store.close()
+        raise
     return store
 
 

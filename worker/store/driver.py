@@ -54,8 +54,11 @@ class Driver(Protocol):
         Raises ``StoreUnavailable``, ``StoreConflict`` (run it again), and ``Permanent`` for data that is refused.
         """
 
-    def migration(self) -> AbstractContextManager[Any]:
-        """Return a DB-API connection of its own that alone may change the tables until the end of the block."""
+    def connection(self) -> AbstractContextManager[Any]:
+        """Return a DB-API connection of its own, closed at the end of the block."""
+
+    def migration_lock(self) -> str:
+        """Return the SQL that lets one process at a time change the tables, until its transaction ends."""
 
     def alembic_url(self) -> str:
         """Return what SQLAlchemy calls this dialect and driver."""

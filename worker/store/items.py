@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tasks.steps.dedupe import Identity
-from tasks.steps.page import DiscoveredItem, ItemState
+from tasks.steps.page import ItemState
 from worker.store import clean
 from worker.store.batch import Broken, Sighting
 from worker.store.driver import Row, Transaction, statement
 
 # How much a state says. A higher one replaces a lower one, whatever came first; states of work in hand stand with DUE.
-_RANKS: Final = {ItemState.BOUNDED: 0, ItemState.UNROUTABLE: 1, ItemState.FETCHED: 3}
+_IN_HAND: Final = 2
+_FETCHED: Final = 3
+_RANKS: Final[dict[str, int]] = {ItemState.BOUNDED: 0, ItemState.UNROUTABLE: 1, ItemState.FETCHED: _FETCHED}
 _RANK_SQL: Final = "CASE item.state WHEN 'bounded' THEN 0 WHEN 'unroutable' THEN 1 WHEN 'fetched' THEN 3 ELSE 2 END"
 _RANK_NEW: Final = _RANK_SQL.replace("item.state", "excluded.state")
 _CLOSER: Final = """(excluded.depth, excluded.discovered_at, coalesce(excluded.discovered_by, ''))
@@ -66,32 +67,23 @@ _FAIL: Final = statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """One page says of an item that it exists, or is it."""
+class Place(NamedTuple):
+    """Where an item stands in the crawl; of several places the least is kept."""
 
-    state: ItemState
     depth: int
     named_at: int
-    named_by: str | None
+    named_by: str  # item key of the page that names it; empty for one that was pushed by a producer
+
+
+class Mention(NamedTuple):
+    """One page says of an item that it exists, or is it. Texts are cleaned when they are written: few are."""
+
+    rank: int
+    place: Place
+    state: ItemState
     item: str | None
     url: str | None
-    host: str
-
-    @property
-    def rank(self) -> int:
-        """How much its state says."""
-        return rank(self.state)
-
-    @property
-    def place(self) -> tuple[int, int, str]:
-        """Where it stands in the crawl; the least is kept."""
-        return self.depth, self.named_at, self.named_by or ""
-
-
-def rank(state: ItemState) -> int:
-    """Return how much a state says."""
-    return _RANKS.get(state, 2)
+    host: str | None
 
 
 def follow(tx: Transaction, seen: Sequence[Sighting], now: int) -> None:
@@ -101,12 +93,12 @@ def follow(tx: Transaction, seen: Sequence[Sighting], now: int) -> None:
     """
     mentions = merged(mention for one in seen for mention in _mentions(one))
     known = {
-        Identity(row[0], row[1]): (rank(ItemState(row[2])), (row[3], row[4], row[5] or ""))
+        Identity(row[0], row[1]): (_RANKS.get(row[2], _IN_HAND), Place(row[3], row[4], row[5] or ""))
         for row in tx.read(_READ, sorted(mentions))
     }
     rows = [
         _row(identity, mention, now)
-        for identity, mention in sorted(mentions.items(), key=lambda pair: pair[0])
+        for identity, mention in sorted(mentions.items())
         if identity not in known or mention.rank > known[identity][0] or mention.place < known[identity][1]
     ]
     tx.write(_MERGE, rows)
@@ -128,64 +120,41 @@ def merged(mentions: Iterable[tuple[Identity, Mention]]) -> dict[Identity, Menti
 
 
 def _both(left: Mention, right: Mention) -> Mention:
+    if right.rank <= left.rank and left.place <= right.place and left.item is not None and left.url:
+        return left
     more, less = (right, left) if right.rank > left.rank else (left, right)
-    near = min(left, right, key=lambda one: one.place)
-    return Mention(
-        more.state,
-        near.depth,
-        near.named_at,
-        near.named_by,
-        more.item if more.item is not None else less.item,
-        more.url or less.url,
-        more.host or less.host,
+    return more._replace(
+        place=min(left.place, right.place),
+        item=more.item if more.item is not None else less.item,
+        url=more.url or less.url,
+        host=more.host or less.host,
     )
 
 
 def _mentions(one: Sighting) -> Iterable[tuple[Identity, Mention]]:
     source, item_key = one.identity
     for item in one.result.discovered:
-        yield Identity(source, clean.key(item.item_key)), _named(item, one.observed_at, item_key)
-    if one.payload.item is not None or one.payload.url is not None:  # else nothing could ever name it
-        yield one.identity, _own(one)
-
-
-def _named(item: DiscoveredItem, named_at: int, named_by: str) -> Mention:
-    url = clean.text(item.url)
-    return Mention(
-        item.state,
-        clean.whole(item.depth),
-        named_at,
-        named_by,
-        clean.text(item.item),
-        url,
-        clean.text(item.host) or clean.host_of(url) or "",
-    )
-
-
-def _own(one: Sighting) -> Mention:
+        place = Place(item.depth, one.observed_at, item_key)
+        rank = _RANKS.get(item.state, _IN_HAND)
+        mention = Mention(rank, place, item.state, item.item, item.url, item.host)
+        yield Identity(source, clean.key(item.item_key)), mention
     payload = one.payload
-    url = clean.text(payload.url)
-    return Mention(
-        ItemState.FETCHED,
-        clean.whole(payload.depth),
-        one.observed_at,
-        clean.optional_key(payload.parent),
-        clean.text(payload.item),
-        url,
-        clean.host_of(url) or "",
-    )
+    if payload.item is not None or payload.url is not None:  # else nothing could ever name it
+        place = Place(payload.depth, one.observed_at, clean.optional_key(payload.parent) or "")
+        yield one.identity, Mention(_FETCHED, place, ItemState.FETCHED, payload.item, payload.url, None)
 
 
 def _row(identity: Identity, mention: Mention, now: int) -> Row:
+    place, url = mention.place, clean.text(mention.url)
     return (
         *identity,
-        mention.item,
-        mention.url,
-        mention.host,
+        clean.text(mention.item),
+        url,
+        clean.text(mention.host) or clean.host_of(url) or "",
         str(mention.state),
-        mention.depth,
-        mention.named_by,
-        mention.named_at,
+        clean.whole(place.depth),
+        place.named_by or None,
+        place.named_at,
         now if mention.state is ItemState.DUE else None,
         now,
     )

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import psycopg
 from psycopg import errors
 
 from tasks.errors import PenstockError, Permanent, StoreConflict, StoreUnavailable, UsageError
+from worker.store import arrays
 from worker.store.driver import Kind, Row, Statement
 
 _TYPES: Final[dict[Kind, str]] = {"text": "text", "int": "bigint", "blob": "bytea"}
@@ -74,7 +75,7 @@ class PostgresTransaction:
         return self._run(what, rows).rowcount if rows else 0
 
     def _run(self, what: Statement, rows: Sequence[Row]) -> psycopg.Cursor[Row]:
-        columns = [list(column) for column in zip(*rows, strict=True)]
+        columns = arrays.columns(rows, [kind for _, kind in what.columns])
         return self._connection.execute(compiled(what), columns)
 
 
@@ -103,12 +104,14 @@ class PostgresDriver:
                 raise
 
     @contextmanager
-    def migration(self) -> Iterator[psycopg.Connection[Row]]:
+    def connection(self) -> Iterator[psycopg.Connection[Row]]:
         """See ``Driver``."""
-        with self._errors(), self._connect() as connection:
-            connection.execute("SET LOCAL lock_timeout = '300s'")
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+        with self._errors(), closing(self._connect()) as connection:
             yield connection
+
+    def migration_lock(self) -> str:
+        """See ``Driver``."""
+        return f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"
 
     def alembic_url(self) -> str:
         """See ``Driver``."""
@@ -134,6 +137,7 @@ class PostgresDriver:
             connection = psycopg.connect(self._url, prepare_threshold=0, **_CONNECT)
         except psycopg.ProgrammingError as error:
             raise UsageError(f"the store's URL is wrong: {error}") from error
+        arrays.register(connection)
         try:
             connection.execute(_SESSION, prepare=False)
             connection.commit()
@@ -175,9 +179,8 @@ def _mapped(error: psycopg.Error) -> PenstockError | None:
 def compiled(what: Statement) -> bytes:
     """Return the statement with one array per column."""
     names = ", ".join(name for name, _ in what.columns)
-    # Bytes go in binary: as text each would be two hex digits.
-    arrays = ", ".join(f"{'%b' if kind == 'blob' else '%s'}::{_TYPES[kind]}[]" for _, kind in what.columns)
-    return _plain(what.sql.replace("{rows}", f"unnest({arrays}) AS r({names})")).encode()
+    values = ", ".join(f"%b::{_TYPES[kind]}[]" for _, kind in what.columns)
+    return _plain(what.sql.replace("{rows}", f"unnest({values}) AS r({names})")).encode()
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from tasks.errors import UsageError
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from worker.store.driver import Driver, Transaction
 
 HEAD: Final = "r0001"
+_one_at_a_time: Final = Lock()  # alembic's ``op`` is one for all threads
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
@@ -21,8 +23,8 @@ def bring_up_to_date(driver: Driver) -> bool:
     """
     if stored_revision(driver) == HEAD:
         return False
-    with driver.migration() as connection:
-        _upgrade(driver.alembic_url(), connection)
+    with _one_at_a_time, driver.connection() as connection:
+        _upgrade(driver, connection)
     stored_revision(driver)
     return True
 
@@ -50,8 +52,11 @@ def _known_revisions() -> set[str]:
     return {path.name.split("_")[0] for path in (_MIGRATIONS / "versions").glob("r*.py")}
 
 
-def _upgrade(url: str, connection: Any) -> None:
-    """Run alembic on an open connection; another process may have done it while we waited for the lock."""
+def _upgrade(driver: Driver, connection: Any) -> None:
+    """Run alembic on an open connection; another process may have done it while we waited for the lock.
+
+    SQLAlchemy ends whatever transaction a connection brings, so the lock is taken after it has taken over.
+    """
     from alembic.operations import Operations  # noqa: PLC0415 (slow to import, and rarely needed)
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 (as above)
     from alembic.script import ScriptDirectory  # noqa: PLC0415 (as above)
@@ -59,8 +64,9 @@ def _upgrade(url: str, connection: Any) -> None:
     from sqlalchemy.pool import StaticPool  # noqa: PLC0415 (as above)
 
     scripts = ScriptDirectory(str(_MIGRATIONS))
-    engine = create_engine(url, creator=lambda: connection, poolclass=StaticPool)
+    engine = create_engine(driver.alembic_url(), creator=lambda: connection, poolclass=StaticPool)
     with engine.connect() as bound:
+        bound.exec_driver_sql(driver.migration_lock())
         context = MigrationContext.configure(
             bound,
             opts={"fn": lambda revision, _: scripts._upgrade_revs("head", revision), "transactional_ddl": True},  # noqa: SLF001 (alembic.command.upgrade does the same; it would need an env.py)

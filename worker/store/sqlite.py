@@ -7,7 +7,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -74,17 +74,14 @@ class SqliteDriver:
                     connection.execute("ROLLBACK")
 
     @contextmanager
-    def migration(self) -> Iterator[sqlite3.Connection]:
+    def connection(self) -> Iterator[sqlite3.Connection]:
         """See ``Driver``."""
-        with self._errors():
-            connection = self._connect()
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
-            finally:
-                connection.close()
+        with self._errors(), closing(self._connect()) as connection:
+            yield connection
+
+    def migration_lock(self) -> str:
+        """See ``Driver``."""
+        return "BEGIN IMMEDIATE"
 
     def alembic_url(self) -> str:
         """See ``Driver``."""

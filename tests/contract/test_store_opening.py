@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.script import ScriptDirectory
+
+import worker.store
+from tasks.errors import StoreConflict, StoreUnavailable, UsageError
+from tests.support.arrivals import NOW, commit, item, page, settle
+from worker.store import SqlStore, migrate, open_store
+from worker.store.schema import HEAD
+
+
+def test_the_head_in_the_code_is_the_head_of_the_migrations() -> None:
+    scripts = ScriptDirectory(str(Path(worker.store.__file__).with_name("migrations")))
+    assert scripts.get_current_head() == HEAD
+
+
+def test_tables_are_made_once(store_url: str) -> None:
+    assert migrate(store_url) is True
+    assert migrate(store_url) is False
+
+
+def test_workers_that_open_an_empty_store_at_once_make_the_tables_once(store_url: str) -> None:
+    errors: list[BaseException] = []
+
+    def first_use() -> None:
+        try:
+            store = open_store(store_url)
+            commit(store, page("1", "a"))
+            store.close()
+        except BaseException as error:  # noqa: BLE001 (told below)
+            errors.append(error)
+
+    threads = [threading.Thread(target=first_use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    store = open_store(store_url)
+    assert store.counts().outcomes["new"] + store.counts().outcomes["unchanged"] == 4
+    store.close()
+
+
+def test_a_store_of_a_newer_penstock_is_refused(store_url: str) -> None:
+    store = open_store(store_url)
+    with store._driver.transaction() as tx:
+        tx.run("UPDATE alembic_version SET version_num = 'r9999'")
+    store.close()
+    with pytest.raises(UsageError, match="newer penstock"):
+        open_store(store_url)
+
+
+def test_opening_a_store_that_is_up_to_date_loads_no_migration_tool(store_url: str) -> None:
+    migrate(store_url)
+    code = (
+        "import sys; from worker.store import open_store; open_store(sys.argv[1]).close(); print(*sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, store_url], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "worker.store.commit" in loaded
+    assert not loaded & {"alembic", "sqlalchemy"}
+
+
+@pytest.mark.parametrize("url", ["mysql://h/x", "penstock.db", ""])
+def test_another_kind_of_url_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="begins with sqlite"):
+        open_store(url)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    path.write_text("not a database, but long enough to be read as the header of one\n" * 40)
+    with pytest.raises(UsageError, match="is not a penstock store"):
+        open_store(f"sqlite:///{path}")
+
+
+def test_a_store_that_is_away_is_connected_to_when_it_is_back(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "x.db"
+    store = open_store(f"sqlite:///{path}")
+    with pytest.raises(StoreUnavailable):
+        store.counts()
+    path.parent.mkdir()
+    assert commit(store, page("1", "a")) == ["new"]
+    store.close()
+
+
+def test_a_server_that_is_away_is_told_as_such(tmp_path: Path) -> None:
+    store = open_store(f"postgresql://u:p@/x?host={tmp_path}")
+    with pytest.raises(StoreUnavailable, match="PostgreSQL"):
+        store.counts()
+
+
+def test_a_lost_connection_is_opened_again(fresh_postgres_url: str) -> None:
+    store = open_store(fresh_postgres_url)
+    with psycopg.connect(fresh_postgres_url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'penstock'")
+    with pytest.raises(StoreUnavailable):
+        commit(store, page("1", "a"))
+    assert commit(store, page("1", "a")) == ["new"]
+    store.close()
+
+
+def test_a_database_that_stays_locked_is_a_conflict_and_nothing_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    store = open_store(f"sqlite:///{path}")
+    with store._driver.transaction() as tx:
+        tx.run("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    one = page("1", "a")
+    with pytest.raises(StoreConflict):
+        commit(store, one)
+    other.execute("ROLLBACK")
+    other.close()
+    assert settle(store, [one])[0].fresh
+    store.close()
+
+
+def test_a_deadlock_is_run_again(fresh_postgres_url: str) -> None:
+    store = open_store(fresh_postgres_url)
+    commit(store, page("p", "p", discovered=[item("1")]), page("2", "two"))
+    with psycopg.connect(fresh_postgres_url) as other:
+        # Take what the commit needs second, wait until it waits for it, and then want what it took first.
+        other.execute("SET deadlock_timeout = '60s'")
+        other.execute("SELECT 1 FROM item WHERE item_key = '1' FOR UPDATE")
+        outcomes: list[str] = []
+        thread = threading.Thread(target=lambda: outcomes.extend(commit(store, page("2", "new"), page("1", "one"))))
+        thread.start()
+        while not blocked(fresh_postgres_url):
+            pass
+        other.execute("SELECT 1 FROM page WHERE item_key = '2' FOR UPDATE")
+        other.rollback()
+        thread.join(60)
+    assert outcomes == ["revision", "new"]
+    store.close()
+
+
+def blocked(url: str) -> bool:
+    with psycopg.connect(url) as watcher:
+        waiting = watcher.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'penstock' AND wait_event_type = 'Lock'"
+        ).fetchone()
+    return waiting is not None and waiting[0] > 0
+
+
+def test_a_child_opens_its_own_connection_and_leaves_its_parents_alone(store: SqlStore) -> None:
+    commit(store, page("1", "a"))
+    second = page("2", "b")
+    child = os.fork()
+    if child == 0:
+        done = 1
+        try:
+            done = 0 if commit(store, second) == ["new"] else 2
+        finally:
+            os._exit(done)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert commit(store, page("1", "a", at=1), page("2", "b", at=1)) == ["unchanged", "unchanged"]
+    assert store.counts().pages == 2
+
+
+def test_an_error_in_a_transaction_undoes_it(store: SqlStore) -> None:
+    class OurFaultError(Exception):
+        pass
+
+    def half_done() -> None:
+        with store._driver.transaction() as tx:
+            tx.run("INSERT INTO ledger_epoch (epoch, first_seen, last_seen, accepted) VALUES ('x', ?, ?, 1)", NOW, NOW)
+            raise OurFaultError
+
+    with pytest.raises(OurFaultError):
+        half_done()
+    assert store.ledger() == []
+
+
+def test_a_fault_of_our_sql_is_not_called_anything_else(store: SqlStore) -> None:
+    with pytest.raises((sqlite3.OperationalError, psycopg.ProgrammingError)), store._driver.transaction() as tx:
+        tx.run("SELECT nothing FROM nowhere")
+    assert store.ledger() == []
