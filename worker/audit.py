@@ -8,24 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from worker.store import EpochLedger
 from worker.stream import Snapshot
 
 ROUNDS = 20
 PAUSE_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class EpochLedger:
-    """What the store knows of one epoch of the stream."""
-
-    epoch: str
-    outcomes: Mapping[str, int]
-    accepted_noted: int  # the accepted count when it was last noted; the truth may have been higher
-
-    @property
-    def delivered(self) -> int:
-        """Deliveries with an outcome."""
-        return sum(self.outcomes.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

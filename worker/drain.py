@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tasks.errors import Transient
+from tasks.steps.parse import PARSER_VERSIONS
 from worker.app import Runtime, open_store, open_stream
 from worker.supervisor import Child, penstock, run_until
 
@@ -55,7 +56,10 @@ def _is_empty(rt: Runtime, roles: Sequence[str], stream: PageStream, store: SqlS
     horizon = time.time_ns() // 1000 + HORIZON_US
     profiles = [rt.profiles.get(name) for name in rt.profiles.names()]
     due = store.due_counts(
-        now=horizon, run=rt.run, budgets={profile.name: profile.max_items_per_run for profile in profiles}
+        now=horizon,
+        run=rt.run,
+        budgets={profile.name: profile.max_items_per_run for profile in profiles},
+        parser_versions=PARSER_VERSIONS,
     )
     if "retry" in roles and due.failures:
         return False

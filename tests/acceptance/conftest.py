@@ -72,6 +72,10 @@ class Penstock:
         """Return the stored pages by key."""
         return {row["key"]: row for row in map(json.loads, self.run("export").splitlines())}
 
+    def outcomes(self) -> dict[str, int]:
+        """Return the outcomes that occurred."""
+        return nonzero(self.json("status")["outcomes"])
+
     def close(self) -> None:
         """End what is still running."""
         for process in self._running:
@@ -82,6 +86,11 @@ class Penstock:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def nonzero(counts: dict[str, int]) -> dict[str, int]:
+    """Leave out what did not occur."""
+    return {name: count for name, count in counts.items() if count}
 
 
 def wait_for(what: str, check: Any, seconds: float = 60) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.acceptance.conftest import Penstock
+from tests.acceptance.conftest import Penstock, nonzero
 from tests.support.corpus import corpus, page, reference
 
 TEXT = (
@@ -30,8 +30,8 @@ def _ingest(penstock: Penstock, path: Path, item: str) -> None:
 def test_a_page_is_stored_with_all_its_fields(penstock: Penstock, tmp_path: Path) -> None:
     _ingest(penstock, _file(tmp_path, "page.txt", page(TEXT, RELATED, sort=5_000_000)), "400")
     record = penstock.json("show", "alalam/400")
-    assert record["published_at"] == "2022-03-17T08:15:20+03:30"
-    assert record["published_raw"] == "Thu Mar 17, 2022 08:15:20"
+    assert record["published_at"] == "2022-03-13T08:15:20+03:30"
+    assert record["published_raw"] == "Sun Mar 13, 2022 08:15:20"
     assert record["paragraphs"] == list(TEXT)
     assert record["wire_service"] == "Courier"
     assert record["desk_code"] == "K/L 104-7"
@@ -49,17 +49,17 @@ def test_pushed_again_a_page_is_unchanged_duplicate_or_revision(penstock: Pensto
     first = _file(tmp_path, "first.txt", page(TEXT, RELATED))
     _ingest(penstock, first, "400")
     _ingest(penstock, first, "400")
-    assert penstock.json("status")["outcomes"] == {"new": 1, "unchanged": 1}
+    assert penstock.outcomes() == {"new": 1, "unchanged": 1}
     day = page(TEXT, RELATED).split(b"\n", 1)[0]
     other_block = day + b"\n" + page(TEXT, ("601", "602"), sort=7_000_000).split(b"\n", 1)[1]
     _ingest(penstock, _file(tmp_path, "block.txt", other_block), "400")
-    assert penstock.json("status")["outcomes"] == {"new": 1, "unchanged": 2}
+    assert penstock.outcomes() == {"new": 1, "unchanged": 2}
     _ingest(penstock, first, "401")
-    assert penstock.json("status")["outcomes"] == {"new": 1, "unchanged": 2, "duplicate": 1}
+    assert penstock.outcomes() == {"new": 1, "unchanged": 2, "duplicate": 1}
     assert penstock.json("show", "alalam/401")["duplicate_of"] == "alalam/400"
     edited = (TEXT[0].replace("another year", "two more years"), *TEXT[1:])
     _ingest(penstock, _file(tmp_path, "edited.txt", page(edited, RELATED)), "400")
-    assert penstock.json("status")["outcomes"] == {"new": 1, "unchanged": 2, "duplicate": 1, "revision": 1}
+    assert penstock.outcomes() == {"new": 1, "unchanged": 2, "duplicate": 1, "revision": 1}
     now, before = penstock.json("show", "alalam/400"), penstock.json("show", "alalam/400", "--revision", "1")
     assert (now["revision"], now["paragraphs"]) == (2, list(edited))
     assert (before["revision"], before["paragraphs"]) == (1, list(TEXT))
@@ -71,7 +71,7 @@ def test_a_page_without_item_or_url_is_its_content(penstock: Penstock) -> None:
     for _ in range(2):
         penstock.run("push", "-", "--source", "loose", stdin=body)
     penstock.run("work", "--drain", "--only", "ingest")
-    assert penstock.json("status")["outcomes"] == {"new": 1, "unchanged": 1}
+    assert penstock.outcomes() == {"new": 1, "unchanged": 1}
     (record,) = penstock.export().values()
     assert record["key"] == f"loose/{record['content_hash']}"
     assert penstock.json("show", record["content_hash"]) == record
@@ -86,11 +86,11 @@ def test_a_truncated_page_is_kept_with_its_bytes(penstock: Penstock, tmp_path: P
     (failure,) = penstock.json("failures", "--fingerprint", group["fingerprint"])
     assert (failure["item"], failure["size"]) == ("400", len(whole) - 50)
     assert penstock.run("failures", "--payload", str(failure["id"])).encode() == whole[:-50]
-    assert penstock.json("status")["outcomes"] == {"failed": 1}
+    assert penstock.outcomes() == {"failed": 1}
     # The whole page arrives later: the failure is resolved by it.
     _ingest(penstock, _file(tmp_path, "whole.txt", whole), "400")
     status = penstock.json("status")
-    assert (status["outcomes"], status["failures"]) == ({"new": 1, "failed": 1}, {"resolved": 1})
+    assert (nonzero(status["outcomes"]), status["failures"]) == ({"new": 1, "failed": 1}, {"resolved": 1})
     assert penstock.json("audit")["balanced"] is True
 
 
@@ -114,7 +114,7 @@ def test_twenty_thousand_pages_match_a_plain_reference(either_store: Penstock) -
     either_store.push_lines([push.envelope() for push in pushes])
     either_store.run("work", "--drain", "--only", "ingest", "--concurrency", "2")
     status = either_store.json("status")
-    assert status["outcomes"] == dict(truth.outcomes)
+    assert nonzero(status["outcomes"]) == dict(truth.outcomes)
     assert sum(status["items"].values()) == len(truth.named)
     assert status["failures"] == {"dead": len(truth.failed)}
     stored = either_store.export()

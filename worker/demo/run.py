@@ -150,7 +150,8 @@ def _progress() -> Iterator[Any]:
 def _line(state: Mapping[str, Any], done: int, rate: float, lag: int | None) -> str:
     outcomes = "  ".join(f"{name} {count}" for name, count in state["outcomes"].items())
     waiting = f"lag {lag / 1000:.1f} s" if lag is not None else "lag 0.0 s"
-    return f"{done:,} pages  {rate:,.0f}/s  {outcomes}  in stream {state['stream']}  to fetch {_open_items(state)}  {waiting}"
+    queues = f"in stream {state['stream']}  to fetch {_open_items(state)}"
+    return f"{done:,} pages  {rate:,.0f}/s  {outcomes}  {queues}  {waiting}"
 
 
 def _gave_up(demo: _Demo, *, interrupted: bool) -> int:
