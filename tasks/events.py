@@ -12,9 +12,6 @@ import enum
 class Event(enum.StrEnum):
     """What a log line of penstock's own says; the value is the ``event`` field."""
 
-    PAGE_PUSHED = "page.pushed"
-    """A producer's payload is in the stream. ``source, item, entry``."""
-
     PAGES_INGESTED = "pages.ingested"
     """A pull task ended, having settled deliveries. One count for each outcome, and ``reclaimed``."""
 
@@ -45,23 +42,8 @@ class Event(enum.StrEnum):
     UPKEEP_DONE = "upkeep.done"
     """A round of upkeep changed something. One count for each thing done."""
 
-    STREAM_GROUP_CREATED = "stream.group_created"
-    """The consumer group was missing and was created at the start of the stream. ``epoch``."""
-
     STREAM_EPOCH_LOST = "stream.epoch_lost"
     """Redis lost the stream that the store knew: what was in it and not committed is gone. ``epoch, previous``."""
-
-    STORE_RETRY = "store.retry"
-    """A transaction met a conflict and is run again, whole. ``attempt, error_class``."""
-
-    STORE_UNAVAILABLE = "store.unavailable"
-    """The store does not answer; nothing is acknowledged until it does. ``message``."""
-
-    REDIS_UNAVAILABLE = "redis.unavailable"
-    """Redis does not answer. ``message``."""
-
-    WORKER_STARTED = "worker.started"
-    """A worker process started and read its settings."""
 
     WORKER_READY = "worker.ready"
     """A worker takes work."""
@@ -69,14 +51,14 @@ class Event(enum.StrEnum):
     WORKER_STOPPING = "worker.stopping"
     """A worker was asked to stop; it finishes or gives back what it holds."""
 
+    SERVER_NOT_KEPT = "worker.server_not_kept"
+    """An embedded server went away and could not be started again; it is tried again. ``message``."""
+
     PUMP_STARTED = "pump.started"
     """The pump keeps pull tasks alive from now on. ``shares``."""
 
     PUMP_STALLED = "pump.stalled"
     """The pump could not send a pull task; it tries again. ``task_name, error``."""
-
-    PULL_ENDED = "pull.ended"
-    """A pull task's time budget ended."""
 
     TASK_GAVE_UP = "task.gave_up"
     """A task met a transient error and ended; the next one tries again. ``error_class, message``."""

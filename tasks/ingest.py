@@ -22,7 +22,7 @@ from tasks.steps.understand import envelope_ids, failure_of, observed_at, unders
 
 log = structlog.get_logger("penstock.ingest")
 
-BLOCK_MS = 1000  # how long one read waits for a first entry, and so how soon an idle pull notices that it must stop
+BLOCK_MS = 500  # how long one read waits for a first entry, and so how soon an idle pull notices that it must stop
 RECLAIM_SECONDS = 1.0
 
 
@@ -109,6 +109,7 @@ def _read_entry(ctx: Context, entry: Entry) -> tuple[Payload, PageResult | Penst
     payload: Payload | None = None
     try:
         if entry.deliveries > ctx.limits.max_deliveries:
+            log.error(Event.DELIVERY_POISONED, entry=entry.id, deliveries=entry.deliveries)
             raise _poison(entry)
         payload = decode_fields(entry.fields, max_body=ctx.limits.max_body_bytes)
         return payload, understand(payload, ctx.profiles.get(payload.source))

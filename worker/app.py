@@ -11,6 +11,7 @@ import mmap
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -18,23 +19,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import celery
+import structlog
 from celery import signals
 from kombu import Queue
 
 import tasks.base
 from tasks.base import Context, Limits
 from tasks.errors import PenstockError
+from tasks.events import Event
 from worker.pump import ROLES, Pump
 
 if TYPE_CHECKING:
     from worker.config import Settings
+    from worker.embedded.users import Embedded
     from worker.sources import SourceProfiles
     from worker.store import SqlStore
     from worker.stream import PageStream
 
+log = structlog.get_logger("penstock.worker")
+
 app = celery.Celery("penstock", include=["tasks.ingest", "tasks.retry", "tasks.fetch", "tasks.upkeep"])
 app.steps["consumer"].add(Pump)
 
+ENSURE_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -49,7 +56,7 @@ class Runtime:
         self.profiles = profiles
         # The crawl run that fetch budgets are counted under.
         self.run = settings.run or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._servers: list[Any] = []
+        self._servers: list[Embedded] = []
 
     @cached_property
     def redis_url(self) -> str:
@@ -58,9 +65,7 @@ class Runtime:
 
         if self.settings.redis_url is not None:
             return self.settings.redis_url
-        server = redis_server(self.settings.home, maxmemory=self.settings.embedded_redis_maxmemory)
-        self._servers.append(server)
-        return server.url
+        return self._joined(redis_server(self.settings.home, maxmemory=self.settings.embedded_redis_maxmemory))
 
     @cached_property
     def store_url(self) -> str:
@@ -73,9 +78,18 @@ class Runtime:
             return f"sqlite:///{settings.home / 'penstock.db'}"
         if settings.store_url != "embedded-postgres":
             return settings.store_url
-        server = postgres_server(settings.home)
+        return self._joined(postgres_server(settings.home))
+
+    def _joined(self, server: Embedded) -> str:
         self._servers.append(server)
+        for notice in server.notices:
+            sys.stderr.write(f"penstock: {notice}\n")
         return server.url
+
+    def ensure_servers(self) -> None:
+        """Start an embedded server again whose keeper was killed."""
+        for server in self._servers:
+            server.ensure()
 
     @property
     def database_file(self) -> Path | None:
@@ -300,7 +314,23 @@ def _pool_process_starts(**_: Any) -> None:
     _or_exit(build)
 
 
+@signals.worker_ready.connect
+def _worker_is_ready(sender: Any = None, **_: Any) -> None:
+    log.info(Event.WORKER_READY, run=runtime().run, worker=getattr(sender, "hostname", None))
+    threading.Thread(target=_keep_servers, name="embedded-servers", daemon=True).start()
+
+
+def _keep_servers() -> None:
+    """Start embedded servers again whose keeper was killed; the worker's connections then find them by themselves."""
+    while not _wait(ENSURE_SECONDS):
+        try:
+            runtime().ensure_servers()
+        except PenstockError as error:
+            log.error(Event.SERVER_NOT_KEPT, message=error.message)  # noqa: TRY400 (the message says it; no bug of ours)
+
+
 @signals.worker_shutting_down.connect
 def _worker_stops(**_: Any) -> None:
+    log.info(Event.WORKER_STOPPING)
     if _stop_flag is not None:
         _stop_flag[0] = 1

@@ -127,7 +127,7 @@ def _weigh(reading: _Reading, uncounted: int) -> Audit:
     outcomes: Counter[str] = Counter()
     for one in reading.ledger:
         outcomes.update(one.outcomes)
-    accepted = stream.accepted + uncounted + sum(max(one.accepted_noted, one.delivered) for one in past)
+    accepted = accepted_total(stream, reading.ledger) + uncounted
     return Audit(
         balanced=difference == 0,
         accepted=accepted,
@@ -136,6 +136,12 @@ def _weigh(reading: _Reading, uncounted: int) -> Audit:
         difference=difference,
         explained=explained,
     )
+
+
+def accepted_total(stream: Snapshot, ledger: Sequence[EpochLedger]) -> int:
+    """Return how many payloads were ever accepted, over all epochs of the stream."""
+    past = (one for one in ledger if one.epoch != stream.epoch)
+    return stream.accepted + sum(max(one.accepted_noted, one.delivered) for one in past)
 
 
 def _about_present(epoch: str | None, difference: int) -> str:

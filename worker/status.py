@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.app import open_store, open_stream, runtime
-from worker.audit import audit
+from worker.audit import accepted_total
 
 if TYPE_CHECKING:
     from worker.store import SqlStore
@@ -21,10 +21,9 @@ def read_status(stream: PageStream | None = None, store: SqlStore | None = None)
     stream = stream or open_stream(runtime())
     store = store or open_store(runtime())
     snapshot = stream.snapshot()
-    ledger = audit(stream, store)
     counts = store.counts()
     return {
-        "accepted": ledger.accepted,
+        "accepted": accepted_total(snapshot, store.ledger()),
         "stream": snapshot.length,
         "pending": snapshot.pending,
         "outcomes": counts.outcomes,

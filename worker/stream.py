@@ -22,13 +22,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasks.errors import StreamFull, StreamUnavailable, TooLarge
+from tasks.events import Event
 from tasks.ports import Entry
 from tasks.steps.page import Payload
 from tasks.steps.payload import encode_fields
+
+log = structlog.get_logger("penstock.stream")
 
 GROUP = "penstock"
 
@@ -177,6 +181,7 @@ class PageStream:
         self._lease_ms = lease_ms
         self._max_body = max_body
         self._uncounted: set[str] = set()
+        self._epoch: str | None = None
         self.consumer = consumer_name()
 
     def _script(self, source: str, *args: Any) -> Any:
@@ -211,7 +216,11 @@ class PageStream:
     def epoch(self) -> str:
         """Return the stream's epoch; make stream, group and epoch where they are missing."""
         with _mapped():
-            return cast("bytes", self._script(_ENSURE_GROUP, GROUP, secrets.token_hex(8))).decode()
+            epoch = cast("bytes", self._script(_ENSURE_GROUP, GROUP, secrets.token_hex(8))).decode()
+        if self._epoch is not None and epoch != self._epoch:
+            log.error(Event.STREAM_EPOCH_LOST, epoch=epoch, previous=self._epoch)
+        self._epoch = epoch
+        return epoch
 
     def read(self, count: int, block_ms: int) -> list[Entry]:
         """Return up to ``count`` new entries, waiting at most ``block_ms`` for the first one."""

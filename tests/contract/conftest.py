@@ -25,6 +25,7 @@ def postgres_url() -> Iterator[str]:
         yield given
         return
     home = Path(tempfile.mkdtemp(prefix="penstock-contract-"))
+    home.chmod(0o755)  # PostgreSQL runs as another user where we are root, and passes through here
     try:
         server = postgres_server(home)
     except PenstockError as error:

@@ -144,6 +144,10 @@ def test_each_delivery_of_the_same_bytes_gets_an_outcome(store: SqlStore) -> Non
     outcome = store.commit_retry(retry_of(store, now=NOW, result=parsed("a")), worker="w", now=LATER)
     assert outcome == "new"
     assert balanced(store) == {"new": 1, "unchanged": 1}
+    with store._driver.transaction(write=False) as tx:
+        hours = tx.run("SELECT hour, outcome, n FROM outcome_count WHERE n <> 0 ORDER BY hour, outcome")
+    hour = NOW // (3600 * SECOND)
+    assert hours == [(hour, "new", 1), (hour + 1, "unchanged", 1)]
     (record,) = store.export()
     assert (record["first_seen"], record["last_seen"]) == ("2023-11-14T22:13:21+00:00", "2023-11-14T22:13:29+00:00")
 

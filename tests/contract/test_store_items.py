@@ -113,6 +113,13 @@ def test_claims_are_fair_across_hosts_and_bounded_per_host(store: SqlStore) -> N
     assert [lease.host for lease in claim(store, per_host={"s": 9}, limit=3)] == ["a", "b", "a"]
 
 
+def test_each_host_has_its_own_free_slots(store: SqlStore) -> None:
+    names(store, *(item(f"a{n}", host="a") for n in range(3)))
+    claim(store, per_host={"s": 1})
+    names(store, *(item(f"b{n}", host="b") for n in range(3)), by="q")
+    assert [lease.host for lease in claim(store, per_host={"s": 2})] == ["a", "b", "b"]
+
+
 def test_without_a_profile_one_request_per_host_is_claimed(store: SqlStore) -> None:
     names(store, item("1"), item("2"))
     assert len(claim(store, per_host={}, budgets={})) == 1

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 
 import worker.store
 from tasks.errors import StoreConflict, StoreUnavailable, UsageError
-from tests.support.arrivals import NOW, commit, item, page, settle
+from tests.support.arrivals import NOW, broken, commit, item, page, retry_of, settle
 from worker.store import SqlStore, migrate, open_store
 from worker.store.schema import HEAD
 
@@ -144,12 +144,52 @@ def test_a_deadlock_is_run_again(fresh_postgres_url: str) -> None:
     store.close()
 
 
-def blocked(url: str) -> bool:
+def test_a_content_that_another_worker_stores_meanwhile_makes_a_duplicate(fresh_postgres_url: str) -> None:
+    store = open_store(fresh_postgres_url)
+    with psycopg.connect(fresh_postgres_url) as other:
+        other.execute("INSERT INTO content (content_hash, observed_at, source, item_key) VALUES ('01a', 1, 's', '0')")
+        outcomes: list[str] = []
+        thread = threading.Thread(target=lambda: outcomes.extend(commit(store, page("1", "a"))))
+        thread.start()
+        while not blocked(fresh_postgres_url):
+            pass
+        other.commit()
+        thread.join(60)
+    assert outcomes == ["duplicate"]
+    store.close()
+
+
+def test_the_same_bytes_that_arrive_during_a_retry_are_settled_with_it(fresh_postgres_url: str) -> None:
+    store, late = open_store(fresh_postgres_url), open_store(fresh_postgres_url)
+    commit(store, broken("1", retry_at=NOW))
+    retry = retry_of(store, now=NOW, result=page("1", "a").result)
+    with psycopg.connect(fresh_postgres_url) as other:
+        # The late one holds the failure's row and waits for a sum; the retry waits for the failure's row.
+        other.execute("SELECT 1 FROM outcome_count FOR UPDATE")
+        arrives = threading.Thread(target=lambda: commit(late, broken("1", retry_at=NOW, at=5)))
+        arrives.start()
+        while blocked(fresh_postgres_url) < 1:
+            pass
+        outcomes: list[str | None] = []
+        tries = threading.Thread(target=lambda: outcomes.append(store.commit_retry(retry, worker="w", now=NOW)))
+        tries.start()
+        while blocked(fresh_postgres_url) < 2:
+            pass
+        other.rollback()
+        arrives.join(60)
+        tries.join(60)
+    assert outcomes == ["new"]
+    assert {name: n for name, n in store.ledger()[0].outcomes.items() if n} == {"new": 1, "unchanged": 1}
+    store.close()
+    late.close()
+
+
+def blocked(url: str) -> int:
     with psycopg.connect(url) as watcher:
         waiting = watcher.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'penstock' AND wait_event_type = 'Lock'"
         ).fetchone()
-    return waiting is not None and waiting[0] > 0
+    return int(waiting[0]) if waiting else 0
 
 
 def test_a_child_opens_its_own_connection_and_leaves_its_parents_alone(store: SqlStore) -> None:

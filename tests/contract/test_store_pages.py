@@ -74,6 +74,18 @@ def test_late_observations_cut_a_revision_at_the_times_that_deliveries_remember(
     assert seen == [(["a"], "21", "21"), (["b"], "23", "23"), (["a"], "25", "30")]
 
 
+@pytest.mark.parametrize("content", ["0", "z"])
+def test_observations_at_the_very_time_of_the_cut_stand_on_the_side_that_their_content_says(
+    store: SqlStore, content: str
+) -> None:
+    for at in (1, 2, 3, 4, 5):
+        commit(store, page("1", "a", at=at))
+    commit(store, page("1", content, at=3))
+    seen = [(one["paragraphs"], str(one["first_seen"])[17:19], str(one["last_seen"])[17:19]) for one in all_of(store)]
+    left, right = ("22", "23") if content == "0" else ("23", "24")
+    assert seen == [(["a"], "21", left), ([content], "23", "23"), (["a"], right, "25")]
+
+
 def all_of(store: SqlStore) -> list[dict[str, object]]:
     count = record_of(store, "1")["revision"]
     assert isinstance(count, int)

@@ -144,7 +144,7 @@ def test_an_exception_is_one_field_without_the_values_of_variables() -> None:
 def test_fields_that_hold_pages_and_secrets_are_hidden() -> None:
     log = Log()
     own.info(
-        Event.WORKER_STARTED,
+        Event.WORKER_READY,
         body="<p>text",
         body_b64="abc",
         redis_password="hunter2",

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from tasks.errors import StreamFull, StreamUnavailable, TooLarge
+from tasks.steps.page import Payload
+from worker.audit import audit
+from worker.store import EpochLedger
+from worker.stream import GROUP, PageStream, connect
+
+_numbers = itertools.count()
+
+OpenStream = Callable[..., PageStream]
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    opened = connect(redis_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def open_stream(client: redis.Redis) -> OpenStream:
+    """Opens streams of one namespace, each as another consumer."""
+    namespace = f"stream-{os.getpid()}-{next(_numbers)}"
+
+    def open_one(name: str = "one", *, high_water: int = 100, lease_ms: int = 60_000) -> PageStream:
+        stream = PageStream(client, namespace=namespace, high_water=high_water, lease_ms=lease_ms, max_body=1000)
+        stream.consumer = f"elsewhere|1|{name}|1"  # of another machine: whether it lives is not known
+        return stream
+
+    return open_one
+
+
+def _payloads(count: int) -> list[Payload]:
+    return [Payload(source="s", item=str(number), body=b"text") for number in range(count)]
+
+
+def _key(stream: PageStream) -> str:
+    return stream._key
+
+
+def test_what_is_pushed_is_read_once_and_gone_when_acknowledged(open_stream: OpenStream) -> None:
+    stream = open_stream()
+    ids = stream.push(_payloads(3))
+    entries = stream.read(10, 10)
+    assert [entry.id for entry in entries] == ids
+    assert entries[0].fields[b"source"] == b"s"
+    assert open_stream("two").read(10, 10) == []
+    stream.ack(ids[:2])
+    stream.ack(ids[:2])
+    snapshot = stream.snapshot()
+    assert (snapshot.accepted, snapshot.length, snapshot.pending) == (3, 1, 1)
+    assert stream.pending_ids() == ids[2:]
+
+
+def test_an_entry_past_its_lease_is_taken_over_alone_and_counted(open_stream: OpenStream) -> None:
+    first, second = open_stream("one"), open_stream("two", lease_ms=0)
+    ids = first.push(_payloads(2))
+    first.read(10, 10)
+    assert open_stream("three").reclaim() is None
+    taken = second.reclaim()
+    assert taken is not None
+    assert (taken.id, taken.deliveries) == (ids[0], 2)
+    second.ack([taken.id])
+    again = second.reclaim()
+    assert again is not None
+    assert (again.id, again.deliveries) == (ids[1], 2)
+
+
+def test_an_entry_of_a_dead_process_of_this_machine_is_taken_over_at_once(open_stream: OpenStream) -> None:
+    dead, alive = open_stream(), open_stream("two")
+    host, namespace, _, _ = PageStream(
+        connect("unix:///unused"), namespace="x", high_water=1, lease_ms=1, max_body=1
+    ).consumer.rsplit("|", 3)
+    dead.consumer = f"{host}|{namespace}|999999999|1"
+    (entry_id,) = dead.push(_payloads(1))
+    dead.read(1, 10)
+    taken = alive.reclaim()
+    assert taken is not None
+    assert taken.id == entry_id
+    assert alive.forget_dead_consumers() == 1
+
+
+def test_a_consumer_that_holds_entries_is_never_forgotten(open_stream: OpenStream) -> None:
+    busy, other = open_stream("one"), open_stream("two")
+    busy.push(_payloads(1))
+    busy.read(1, 10)
+    assert other.forget_dead_consumers(idle_ms=-1) == 0
+    assert other.pending_ids()
+
+
+def test_an_entry_deleted_under_its_consumer_leaves_the_pending_list(
+    open_stream: OpenStream, client: redis.Redis
+) -> None:
+    stream = open_stream(lease_ms=0)
+    ids = stream.push(_payloads(2))
+    stream.read(10, 10)
+    client.xdel(_key(stream), ids[0])
+    while (entry := stream.reclaim()) is None:
+        pass
+    assert entry.id == ids[1]
+    assert stream.pending_ids() == ids[1:]
+
+
+def test_above_the_high_water_mark_nothing_is_taken_in(open_stream: OpenStream) -> None:
+    stream = open_stream(high_water=3)
+    stream.push(_payloads(3))
+    with pytest.raises(StreamFull, match="high-water mark"):
+        stream.push(_payloads(1))
+    assert stream.snapshot().accepted == 3
+
+
+def test_a_body_above_the_limit_is_refused_before_anything_is_pushed(open_stream: OpenStream) -> None:
+    stream = open_stream()
+    with pytest.raises(TooLarge, match="1001 bytes, the limit is 1000"):
+        stream.push([*_payloads(1), Payload(source="s", body=b"x" * 1001)])
+    assert stream.snapshot().length == 0
+
+
+def test_a_bare_xadd_is_counted_when_it_is_done(open_stream: OpenStream, client: redis.Redis) -> None:
+    stream = open_stream()
+    stream.epoch()
+    client.xadd(_key(stream), {"v": "1", "source": "s", "body": "text"})
+    assert (stream.snapshot().accepted, stream.uncounted()) == (0, 1)
+    (entry,) = stream.read(1, 10)
+    assert entry.epoch == stream.epoch()
+    stream.ack([entry.id])
+    stream.ack([entry.id])
+    assert (stream.snapshot().accepted, stream.uncounted()) == (1, 0)
+
+
+def test_a_bare_xadd_to_an_empty_redis_is_read(open_stream: OpenStream, client: redis.Redis) -> None:
+    stream = open_stream()
+    client.xadd(_key(stream), {"v": "1", "source": "s", "body": "text"})
+    (entry,) = stream.read(1, 10)
+    assert entry.epoch
+
+
+def test_a_lost_stream_has_another_epoch_and_a_lost_group_has_not(open_stream: OpenStream, client: redis.Redis) -> None:
+    stream = open_stream()
+    stream.push(_payloads(2))
+    epoch = stream.epoch()
+    client.xgroup_destroy(_key(stream), GROUP)
+    assert len(stream.read(10, 10)) == 2
+    assert stream.epoch() == epoch
+    client.delete(_key(stream))
+    assert stream.epoch() != epoch
+    assert stream.snapshot().accepted == 0
+
+
+def test_a_redis_that_does_not_answer_is_told(tmp_path: object) -> None:
+    client = connect(f"unix://{tmp_path}/nothing.sock")
+    stream = PageStream(client, namespace="n", high_water=1, lease_ms=1, max_body=10)
+    with pytest.raises(StreamUnavailable, match="Redis does not answer"):
+        stream.read(1, 10)
+
+
+class _Ledger:
+    """A store as an audit sees it, with the deliveries that a test gives it."""
+
+    def __init__(self, *delivered: tuple[str, str], noted: dict[str, int] | None = None) -> None:
+        self._delivered, self._noted = set(delivered), noted or {}
+
+    def ledger(self) -> list[EpochLedger]:
+        epochs = {epoch for epoch, _ in self._delivered} | self._noted.keys()
+        return [
+            EpochLedger(one, {"new": sum(one == epoch for epoch, _ in self._delivered)}, self._noted.get(one, 0))
+            for one in sorted(epochs)
+        ]
+
+    def delivered_among(self, epoch: str, entry_ids: object) -> set[str]:
+        assert isinstance(entry_ids, list)
+        return {entry for entry in entry_ids if (epoch, entry) in self._delivered}
+
+
+def test_the_audit_counts_a_committed_entry_that_is_still_pending_once(open_stream: OpenStream) -> None:
+    stream = open_stream()
+    ids = stream.push(_payloads(3))
+    stream.read(2, 10)
+    result = audit(stream, _Ledger((stream.epoch(), ids[0])))
+    assert (result.balanced, result.accepted, result.in_stream, result.difference) == (True, 3, 2, 0)
+
+
+def test_the_audit_finds_a_payload_that_vanished(open_stream: OpenStream, client: redis.Redis) -> None:
+    stream = open_stream()
+    ids = stream.push(_payloads(3))
+    client.xdel(_key(stream), ids[1])
+    result = audit(stream, _Ledger())
+    assert (result.balanced, result.difference) == (False, 1)
+    assert "neither in the stream nor in the store" in result.explained[0]
+
+
+def test_the_audit_finds_an_outcome_without_a_payload(open_stream: OpenStream) -> None:
+    stream = open_stream()
+    result = audit(stream, _Ledger((stream.epoch(), "1-1")))
+    assert (result.balanced, result.difference) == (False, -1)
+
+
+def test_the_audit_tells_of_a_lost_epoch(open_stream: OpenStream) -> None:
+    stream = open_stream()
+    stream.push(_payloads(1))
+    result = audit(stream, _Ledger(("0123456789abcdef", "1-1"), noted={"0123456789abcdef": 4}))
+    assert (result.balanced, result.difference, result.accepted) == (False, 3, 5)
+    assert "0123456789abcdef" in result.explained[0]
+
+
+def test_the_audit_knows_that_a_bare_xadd_is_counted_later(open_stream: OpenStream, client: redis.Redis) -> None:
+    stream = open_stream()
+    stream.push(_payloads(1))
+    client.xadd(_key(stream), {"v": "1", "source": "s", "body": "text"})
+    result = audit(stream, _Ledger())
+    assert (result.balanced, result.accepted, result.in_stream) == (True, 2, 2)

@@ -1,0 +1,233 @@
+"""The task functions on a real Redis and a real SQLite store, in this process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.base import Context, Limits
+from tasks.errors import HostDown, ParserCrash, Permanent
+from tasks.fetch import fetch_due
+from tasks.ingest import pull
+from tasks.ports import Fetched, ItemLease, Settled
+from tasks.retry import retry_due
+from tasks.steps.page import Arrival, PageResult, Payload, SourceProfile
+from tests.support.corpus import page
+from worker.app import SystemClock
+from worker.sources import SourceProfiles
+from worker.store import FailureFilter, SqlStore, open_store
+from worker.stream import PageStream, connect
+
+_numbers = itertools.count()
+
+SITE = SourceProfile(
+    name="site", hosts=("site.example",), item_url="http://site.example/{id}", max_depth=2, max_attempts=3
+)
+LIMITS = Limits(
+    max_body_bytes=1 << 20,
+    batch_size=50,
+    batch_bytes=1 << 20,
+    batch_seconds=5.0,
+    pull_seconds=0.05,
+    max_deliveries=3,
+    retry_base_us=0,
+    retry_cap_us=0,
+    retry_lease_us=60_000_000,
+    fetch_batch=10,
+    fetch_lease_us=60_000_000,
+)
+
+
+class _Hosts:
+    """A fetcher that gives the answers that a test has."""
+
+    def __init__(self, answers: Mapping[str, Fetched | Exception]) -> None:
+        self.answers = answers
+
+    def fetch_all(
+        self, leases: Sequence[ItemLease], profile_of: Callable[[str], SourceProfile]
+    ) -> Mapping[str, Fetched | Exception]:
+        assert profile_of("site") is SITE
+        return {lease.token: self.answers[lease.item_key] for lease in leases}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def told() -> list[str]:
+    """The error classes that were reported to Sentry."""
+    return []
+
+
+@pytest.fixture
+def ctx(redis_url: str, store: SqlStore, told: list[str]) -> Iterator[Context]:
+    client = connect(redis_url)
+    namespace = f"tasks-{os.getpid()}-{next(_numbers)}"
+    yield Context(
+        store=store,
+        stream=PageStream(client, namespace=namespace, high_water=1000, lease_ms=60_000, max_body=1 << 20),
+        fetcher=_Hosts({}),
+        profiles=SourceProfiles({"site": SITE}),
+        clock=SystemClock(),
+        limits=LIMITS,
+        worker="w",
+        run="run",
+        draw=lambda: 0.5,
+        wait=lambda _: False,
+        report=lambda error_class, *_, **__: told.append(error_class),
+    )
+    client.close()
+
+
+def _text(number: int) -> bytes:
+    return page((f"This is the text with the number {number}.",), (str(number + 1),))
+
+
+def _push(ctx: Context, *bodies: bytes, **more: Any) -> list[str]:
+    return ctx.stream.push(
+        [Payload(source="site", item=str(number), body=body, **more) for number, body in enumerate(bodies)]
+    )
+
+
+def test_one_bad_page_harms_itself_only(ctx: Context, told: list[str]) -> None:
+    _push(ctx, _text(1), b"\x00\xff\x00 no format at all", _text(2)[:-20], _text(3))
+    assert pull(ctx) == {"new": 2, "failed": 2}
+    assert pull(ctx) == {}
+    assert sorted(told) == ["Truncated", "UnknownFormat"]
+
+
+def test_an_entry_that_is_no_payload_is_kept_with_what_it_has(ctx: Context, store: SqlStore) -> None:
+    assert isinstance(ctx.stream, PageStream)
+    ctx.stream.epoch()
+    ctx.stream._redis.xadd(ctx.stream._key, {"v": "9", "source": "site", "body": "what is this", "item": "4"})
+    assert pull(ctx) == {"failed": 1}
+    (failure,) = store.failures(FailureFilter())
+    assert (failure["error_class"], failure["item"]) == ("Malformed", "4")
+    assert store.failure_payload(failure["id"]) == b"what is this"
+
+
+def test_a_page_that_killed_its_process_too_often_is_poison(ctx: Context, store: SqlStore, told: list[str]) -> None:
+    assert isinstance(ctx.stream, PageStream)
+    _push(ctx, _text(1), _text(2))
+    first, second = (entry.id for entry in ctx.stream.read(10, 10))
+    me = ctx.stream.consumer
+    ctx.stream.consumer = me.rsplit("|", 2)[0] + "|999999999|1"  # a process of this machine that has died
+    ctx.stream._redis.xclaim(ctx.stream._key, "penstock", ctx.stream.consumer, 0, [first], retrycount=3)
+    ctx.stream._redis.xclaim(ctx.stream._key, "penstock", ctx.stream.consumer, 0, [second], retrycount=1)
+    ctx.stream.consumer = me
+    assert pull(ctx) == {"failed": 1, "new": 1, "reclaimed": 2}
+    (failure,) = store.failures(FailureFilter())
+    assert (failure["error_class"], failure["item"]) == ("Poison", "0")
+    assert store.failure_payload(failure["id"]) == _text(1)
+    assert told == ["Poison"]
+
+
+def test_an_entry_that_was_committed_but_not_acknowledged_is_not_applied_again(ctx: Context, store: SqlStore) -> None:
+    assert isinstance(ctx.stream, PageStream)
+    stream = ctx.stream
+    _push(ctx, _text(1))
+
+    class Forgetful(PageStream):
+        def ack(self, entry_ids: Sequence[str]) -> None:
+            """The process dies here."""
+
+    forgetful = Forgetful(stream._redis, namespace="", high_water=1, lease_ms=1, max_body=1 << 20)
+    forgetful._key, forgetful._meta = stream._key, stream._meta
+    forgetful.consumer = stream.consumer.rsplit("|", 2)[0] + "|999999999|1"
+    assert pull(replace(ctx, stream=forgetful))["new"] == 1
+    assert stream.snapshot().pending == 1
+    before = store.counts()
+    assert pull(ctx) == {"reclaimed": 1}
+    assert (store.counts(), stream.snapshot().length) == (before, 0)
+
+
+class _Picky:
+    """A store that refuses one page for good, as a database does with a value that it cannot hold."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
+
+    def commit(self, arrivals: Sequence[Arrival], *, worker: str, now: int) -> list[Settled]:
+        if any(isinstance(one.result, PageResult) and one.payload.item == "1" for one in arrivals):
+            message = "the value is too strange"
+            raise Permanent(message)
+        return self._store.commit(arrivals, worker=worker, now=now)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_page_that_the_store_refuses_is_a_failure_and_its_batch_is_stored(ctx: Context, store: SqlStore) -> None:
+    _push(ctx, _text(1), _text(2), _text(3))
+    assert pull(replace(ctx, store=_Picky(store))) == {"new": 2, "failed": 1}
+    (failure,) = store.failures(FailureFilter())
+    assert (failure["error_class"], failure["item"]) == (ParserCrash.__name__, "1")
+    assert "too strange" in failure["message"]
+
+
+def test_a_failure_of_an_older_parser_is_tried_again_by_itself(
+    ctx: Context, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _push(ctx, b"one day penstock will understand this")
+    assert pull(ctx) == {"failed": 1}
+    assert retry_due(ctx) == {}
+    versions = {"none": 2, "vardump": 1, "json": 1, "html": 1}
+    monkeypatch.setattr("tasks.retry.PARSER_VERSIONS", versions)
+    monkeypatch.setattr("tasks.steps.understand.PARSER_VERSIONS", versions)
+    assert retry_due(ctx) == {"failed_again": 1}
+    monkeypatch.setattr("tasks.retry.PARSER_VERSIONS", versions | {"none": 3})
+    monkeypatch.setattr("tasks.retry.understand", lambda *_: _understood())
+    assert retry_due(ctx) == {"resolved": 1}
+    assert store.counts().failures == {"resolved": 1}
+    assert store.counts().outcomes["new"] == 1
+    assert store.counts().outcomes["failed"] == 0
+
+
+def _understood() -> PageResult:
+    from tasks.steps.understand import understand  # noqa: PLC0415 (the real one, which the test replaces elsewhere)
+
+    return understand(Payload(source="site", item="0", body=_text(9)), SITE)
+
+
+def test_a_truncated_page_with_a_url_is_fetched_again_and_given_up_in_the_end(
+    ctx: Context, store: SqlStore, told: list[str]
+) -> None:
+    _push(ctx, _text(1)[:-20], url="http://site.example/0")
+    assert pull(ctx) == {"failed": 1}
+    assert (store.counts().failures, told) == ({"waiting": 1}, [])
+    assert retry_due(ctx)["failed_again"] >= 1
+    while store.counts().failures == {"waiting": 1}:
+        retry_due(ctx)
+    assert (store.counts().failures, told) == ({"dead": 1}, ["Truncated"])
+    assert store.counts().items["due"] == 1
+
+
+def test_a_host_that_is_down_costs_its_items_no_attempt(ctx: Context, store: SqlStore) -> None:
+    _push(ctx, _text(1))
+    pull(ctx)
+    down = replace(ctx, fetcher=_Hosts({"2": HostDown("refused")}))
+    for _ in range(SITE.max_attempts + 2):
+        assert fetch_due(down)["retry_later"] >= 1
+    answer = Fetched(url="http://site.example/2", status=200, body=_text(2), content_type=None, fetched_at=_now())
+    assert fetch_due(replace(ctx, fetcher=_Hosts({"2": answer}))) == {"fetched": 1}
+    assert pull(ctx) == {"new": 1}
+    record = store.page_record("site", "2")
+    assert record is not None
+    assert (record["depth"], record["parent"], record["url"]) == (1, "0", "http://site.example/2")
+
+
+def _now() -> Any:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return datetime.now(UTC)
