@@ -13,6 +13,8 @@ import structlog
 from tasks.errors import PenstockError, Transient
 from tasks.events import Event
 from tasks.ports import Clock, Fetcher, Profiles, Store, Stream
+from tasks.steps import policy
+from tasks.steps.page import Payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,19 @@ class Context:
     draw: Callable[[], float]  # uniform in [0, 1), for jitter
     wait: Callable[[float], bool]  # waits up to so many seconds, True at once when the worker is to stop
     report: Callable[..., None] = field(repr=False)  # tells Sentry of an error that is not tried again
+
+    def next_attempt(self, error_class: str, payload: Payload, attempts: int) -> int | None:
+        """Return when the payload is fetched anew after its ``attempts``-th failed attempt; None: it is given up."""
+        return policy.next_attempt(
+            error_class,
+            payload,
+            self.profiles.get(payload.source),
+            attempts=attempts,
+            now=self.clock.now_us(),
+            base_us=self.limits.retry_base_us,
+            cap_us=self.limits.retry_cap_us,
+            draw=self.draw(),
+        )
 
     def stopping(self) -> bool:
         """Tell whether the worker has been asked to stop."""

@@ -17,7 +17,6 @@ from tasks.ports import Entry, Settled
 from tasks.steps.fingerprint import payload_hash
 from tasks.steps.page import Arrival, FailureResult, Outcome, PageResult, Payload
 from tasks.steps.payload import decode_fields, envelope_of, from_envelope
-from tasks.steps.policy import next_attempt
 from tasks.steps.understand import envelope_ids, failure_of, observed_at, understand
 
 log = structlog.get_logger("penstock.ingest")
@@ -124,17 +123,7 @@ def _poison(entry: Entry) -> Poison:
 
 
 def _failure(ctx: Context, error: PenstockError, payload: Payload, body_hash: str) -> FailureResult:
-    now = ctx.clock.now_us()
-    retry_at = next_attempt(
-        error.error_class,
-        payload,
-        ctx.profiles.get(payload.source),
-        attempts=0,
-        now=now,
-        base_us=ctx.limits.retry_base_us,
-        cap_us=ctx.limits.retry_cap_us,
-        draw=ctx.draw(),
-    )
+    retry_at = ctx.next_attempt(error.error_class, payload, 0)
     return failure_of(error, payload, body_hash, retry_at=retry_at)
 
 

@@ -14,7 +14,6 @@ from tasks.events import Event
 from tasks.ports import FailureLease
 from tasks.steps.page import FailureResult, Outcome, PageResult, RetryArrival
 from tasks.steps.parse import PARSER_VERSIONS
-from tasks.steps.policy import next_attempt
 from tasks.steps.understand import envelope_ids, failure_of, understand
 
 log = structlog.get_logger("penstock.retry")
@@ -70,7 +69,7 @@ def attempt(ctx: Context, lease: FailureLease) -> RetryArrival:
     try:
         result = understand(lease.payload, ctx.profiles.get(lease.payload.source))
     except Permanent as error:
-        refetch_at = _next(ctx, lease, error.error_class)
+        refetch_at = ctx.next_attempt(error.error_class, lease.payload, lease.attempts)
         result = failure_of(error, lease.payload, lease.payload_hash, retry_at=_after(ctx, lease, refetch_at))
     return RetryArrival(
         failure_id=lease.id,
@@ -80,19 +79,6 @@ def attempt(ctx: Context, lease: FailureLease) -> RetryArrival:
         payload_hash=lease.payload_hash,
         result=result,
         refetch_at=refetch_at and ctx.clock.now_us(),
-    )
-
-
-def _next(ctx: Context, lease: FailureLease, error_class: str) -> int | None:
-    return next_attempt(
-        error_class,
-        lease.payload,
-        ctx.profiles.get(lease.payload.source),
-        attempts=lease.attempts,
-        now=ctx.clock.now_us(),
-        base_us=ctx.limits.retry_base_us,
-        cap_us=ctx.limits.retry_cap_us,
-        draw=ctx.draw(),
     )
 
 

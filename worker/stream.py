@@ -11,14 +11,11 @@ XREADGROUP, XCLAIM, XACK and XDEL pass.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import redis
@@ -31,101 +28,14 @@ from tasks.events import Event
 from tasks.ports import Entry
 from tasks.steps.page import Payload
 from tasks.steps.payload import encode_fields
+from worker import stream_scripts
+from worker.consumers import consumer_name, is_dead_neighbour
 
 log = structlog.get_logger("penstock.stream")
 
 GROUP = "penstock"
 
 _EPOCH = re.compile(rb"[0-9a-f]{16}")
-
-# Makes stream, group and epoch where they are missing. The epoch is renewed only with the stream itself: a group
-# that somebody destroyed is made again at 0 under the old epoch, and the inbox passes over what was delivered.
-_ENSURE = """
-if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HEXISTS', KEYS[2], 'epoch') == 0 then
-  redis.call('DEL', KEYS[2])
-  redis.call('HSET', KEYS[2], 'epoch', ARGV[2], 'accepted', 0)
-end
-redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
-local epoch = redis.call('HGET', KEYS[2], 'epoch')
-"""
-
-_ENSURE_GROUP = _ENSURE + "return epoch"
-
-# ARGV: group, epoch if new, high-water mark, then for each entry its number of field arguments and the arguments.
-_PUSH = (
-    "if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[3]) then return redis.error_reply('FULL the stream is full') end\n"
-    "local epoch = redis.call('HGET', KEYS[2], 'epoch')\n"
-    "if not epoch or redis.call('EXISTS', KEYS[1]) == 0 then\n"
-    + _ENSURE.replace("local epoch", "epoch")
-    + """
-end
-local ids = {}
-local at = 4
-while at <= #ARGV do
-  local n = tonumber(ARGV[at])
-  ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', '_epoch', epoch, unpack(ARGV, at + 1, at + n))
-  at = at + n + 1
-end
-redis.call('HINCRBY', KEYS[2], 'accepted', #ids)
-return ids
-"""
-)
-
-# Only an entry that is really deleted here is counted, so a second acknowledgement of it counts nothing.
-# ARGV: group, number of uncounted ids, the uncounted ids, the other ids.
-_ACK = """
-local uncounted = tonumber(ARGV[2])
-local done = 0
-for at = 3, #ARGV, 1000 do
-  redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, at, math.min(at + 999, #ARGV)))
-end
-for at = 3, #ARGV do
-  local deleted = redis.call('XDEL', KEYS[1], ARGV[at])
-  done = done + deleted
-  if deleted == 1 and at < 3 + uncounted then redis.call('HINCRBY', KEYS[2], 'accepted', 1) end
-end
-return done
-"""
-
-# One entry whose lease ran out (ARGV 3, milliseconds), or that a dead consumer (ARGV 4) holds. XPENDING tells the
-# delivery count, which XAUTOCLAIM does not. An entry that was deleted under us leaves the pending list for good.
-_RECLAIM = """
-local found
-if ARGV[4] == '' then
-  found = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], '-', '+', 1)
-else
-  found = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[4])
-end
-if #found == 0 then return false end
-local id, count = found[1][1], found[1][4]
-local claimed = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], id)
-if #claimed == 0 or not claimed[1] or not claimed[1][2] then
-  if #redis.call('XRANGE', KEYS[1], id, id) == 0 then redis.call('XACK', KEYS[1], ARGV[1], id) end
-  return {id, 0, {}}
-end
-return {id, count + 1, claimed[1][2]}
-"""
-
-# XGROUP DELCONSUMER discards what is pending, so the check and the deletion are one call.
-_FORGET_CONSUMER = """
-for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  if consumer[2] == ARGV[2] and consumer[4] == 0 then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-    return 1
-  end
-end
-return 0
-"""
-
-_SNAPSHOT = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return {false, 0, 0, 0, false} end
-local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
-local in_flight = 0
-if not pending.err then in_flight = pending[1] end
-local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
-return {redis.call('HGET', KEYS[2], 'epoch'), tonumber(redis.call('HGET', KEYS[2], 'accepted') or 0),
-        redis.call('XLEN', KEYS[1]), in_flight, first[1] and first[1][1] or false}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +118,7 @@ class PageStream:
         if not args:
             return []
         with _mapped():
-            ids = self._script(_PUSH, GROUP, secrets.token_hex(8), self._high_water, *args)
+            ids = self._script(stream_scripts.PUSH, GROUP, secrets.token_hex(8), self._high_water, *args)
         return [entry_id.decode() for entry_id in ids]
 
     # --- consuming ----------------------------------------------------------------------------------------------
@@ -216,7 +126,7 @@ class PageStream:
     def epoch(self) -> str:
         """Return the stream's epoch; make stream, group and epoch where they are missing."""
         with _mapped():
-            epoch = cast("bytes", self._script(_ENSURE_GROUP, GROUP, secrets.token_hex(8))).decode()
+            epoch = cast("bytes", self._script(stream_scripts.ENSURE_GROUP, GROUP, secrets.token_hex(8))).decode()
         if self._epoch is not None and epoch != self._epoch:
             log.error(Event.STREAM_EPOCH_LOST, epoch=epoch, previous=self._epoch)
         self._epoch = epoch
@@ -248,10 +158,10 @@ class PageStream:
         with _mapped():
             try:
                 for dead in self._dead_neighbours():
-                    entry = self._reclaimed(self._script(_RECLAIM, GROUP, self.consumer, 0, dead))
+                    entry = self._reclaimed(self._script(stream_scripts.RECLAIM, GROUP, self.consumer, 0, dead))
                     if entry is not None:
                         return entry
-                return self._reclaimed(self._script(_RECLAIM, GROUP, self.consumer, self._lease_ms, ""))
+                return self._reclaimed(self._script(stream_scripts.RECLAIM, GROUP, self.consumer, self._lease_ms, ""))
             except redis.ResponseError as error:
                 if "NOGROUP" not in str(error):
                     raise
@@ -282,7 +192,7 @@ class PageStream:
         uncounted = [name for name in entry_ids if name in self._uncounted]
         counted = [name for name in entry_ids if name not in self._uncounted]
         with _mapped():
-            self._script(_ACK, GROUP, len(uncounted), *uncounted, *counted)
+            self._script(stream_scripts.ACK, GROUP, len(uncounted), *uncounted, *counted)
         self._uncounted.difference_update(uncounted)
 
     # --- looking ------------------------------------------------------------------------------------------------
@@ -290,7 +200,7 @@ class PageStream:
     def snapshot(self) -> Snapshot:
         """Return the counters of one instant."""
         with _mapped():
-            epoch, accepted, length, pending, first = self._script(_SNAPSHOT, GROUP)
+            epoch, accepted, length, pending, first = self._script(stream_scripts.SNAPSHOT, GROUP)
         return Snapshot(epoch.decode() if epoch else None, accepted, length, pending, first.decode() if first else None)
 
     def accepted(self) -> tuple[str, int]:
@@ -338,7 +248,7 @@ class PageStream:
         with _mapped():
             for name, pending, idle in self._consumers():
                 if not pending and name != self.consumer and (is_dead_neighbour(name) or idle > idle_ms):
-                    forgotten += self._script(_FORGET_CONSUMER, GROUP, name)
+                    forgotten += self._script(stream_scripts.FORGET_CONSUMER, GROUP, name)
         return forgotten
 
 
@@ -350,37 +260,3 @@ def _epoch_in(fields: Mapping[bytes, bytes]) -> str | None:
 
 def _pairs(chunk: Any) -> list[tuple[bytes, Mapping[bytes, bytes]]]:
     return [chunk] if isinstance(chunk, tuple) else list(chunk)
-
-
-def consumer_name() -> str:
-    """Name this process so that another one of the same machine can tell whether it still lives.
-
-    ``host|pid namespace|pid|start time``: a pid alone may be used again, and means nothing in another container.
-    """
-    pid = os.getpid()
-    return f"{socket.gethostname()}|{_pid_namespace()}|{pid}|{_start_time(pid)}"
-
-
-def is_dead_neighbour(consumer: str) -> bool:
-    """Tell whether the consumer is a process of this machine that has ended; False when we cannot know."""
-    parts = consumer.rsplit("|", 3)
-    if len(parts) != 4 or parts[:2] != [socket.gethostname(), _pid_namespace()] or parts[1] == "?":  # noqa: PLR2004 (four parts)
-        return False
-    return not parts[2].isdigit() or _start_time(int(parts[2])) != parts[3]
-
-
-def _pid_namespace() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
-    except OSError:  # not Linux
-        return "?"
-
-
-def _start_time(pid: int) -> str:
-    """Return the process' start in clock ticks since boot (field 22 of proc(5) stat), or "gone"."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return "gone"
-    fields = stat.rpartition(")")[2].split()
-    return "gone" if fields[0] == "Z" else fields[19]

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from worker.stream import consumer_name, is_dead_neighbour
+from worker.consumers import consumer_name, is_dead_neighbour
 
 
 def test_a_running_process_is_not_dead() -> None:
@@ -12,7 +12,7 @@ def test_a_running_process_is_not_dead() -> None:
 
 
 def test_a_process_that_ended_is_dead() -> None:
-    code = "from worker.stream import consumer_name; print(consumer_name())"
+    code = "from worker.consumers import consumer_name; print(consumer_name())"
     name = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert is_dead_neighbour(name)
 
