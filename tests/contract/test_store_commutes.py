@@ -67,7 +67,7 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(observations, st.randoms(use_true_random=False))
 def test_any_order_and_any_batches_end_in_the_same_rows(
     empty_sqlite: Path, of: list[Observation], rng: random.Random

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -194,7 +195,14 @@ def test_export_streams_all_pages_of_a_source_since_a_time(store: SqlStore) -> N
     assert len(list(store.export(source="s", since=NOW + 1_100_000_000))) == 100
 
 
-HOSTILE = ["nul \0 inside", "lone \ud800 surrogate", "k" * 5000, "ключ" * 2000, "tab\tnewline\n'quote\" \\ %s ? {x}"]
+INCOMPRESSIBLE = "".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(80))
+HOSTILE = [
+    "nul \0 inside",
+    "lone \ud800 surrogate",
+    INCOMPRESSIBLE,
+    "ключ" * 2000,
+    "tab\tnewline\n'quote\" \\ %s ? {x}",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=["nul", "surrogate", "long", "long-utf8", "signs"])
