@@ -17,6 +17,7 @@ import worker.store
 from tasks.errors import StoreConflict, StoreUnavailable, UsageError
 from tests.support.arrivals import NOW, broken, commit, item, page, retry_of, settle
 from worker.store import SqlStore, migrate, open_store
+from worker.store.postgres import PostgresDriver
 from worker.store.schema import HEAD
 
 
@@ -158,7 +159,8 @@ def test_a_deadlock_is_run_again(fresh_postgres_url: str) -> None:
 
 
 def test_a_content_that_another_worker_stores_meanwhile_makes_a_duplicate(fresh_postgres_url: str) -> None:
-    store = open_store(fresh_postgres_url)
+    open_store(fresh_postgres_url).close()
+    store = SqlStore(PostgresDriver(fresh_postgres_url), attempts=1)
     with psycopg.connect(fresh_postgres_url) as other:
         other.execute("INSERT INTO content (content_hash, observed_at, source, item_key) VALUES ('01a', 1, 's', '0')")
         outcomes: list[str] = []
@@ -169,6 +171,28 @@ def test_a_content_that_another_worker_stores_meanwhile_makes_a_duplicate(fresh_
         other.commit()
         thread.join(60)
     assert outcomes == ["duplicate"]
+    store.close()
+
+
+def test_a_page_that_another_worker_stores_meanwhile_is_waited_for_and_not_begun_anew(fresh_postgres_url: str) -> None:
+    open_store(fresh_postgres_url).close()
+    store = SqlStore(PostgresDriver(fresh_postgres_url), attempts=1)
+    with psycopg.connect(fresh_postgres_url) as other:
+        other.execute(
+            """INSERT INTO page
+              (source, item_key, first_seen, last_seen, content_hash, head_first_seen, revisions, depth)
+            VALUES ('s', '1', 1, 1, '01a', 1, 1, 0)"""
+        )
+        other.execute("INSERT INTO content (content_hash, observed_at, source, item_key) VALUES ('01a', 1, 's', '1')")
+        outcomes: list[str] = []
+        batch = [page("0", "zero"), page("1", "b"), page("2", "two")]
+        thread = threading.Thread(target=lambda: outcomes.extend(commit(store, *batch)))
+        thread.start()
+        while not blocked(fresh_postgres_url):
+            pass
+        other.commit()
+        thread.join(60)
+    assert outcomes == ["new", "revision", "new"]
     store.close()
 
 

@@ -1,6 +1,6 @@
 """One batch, one transaction: each entry's effects, once.
 
-Locks are taken in one order everywhere, so that two batches seldom deadlock: pages by key, contents, revisions,
+Locks are taken in one order everywhere, so that two batches seldom deadlock: pages by key, contents by hash, revisions,
 payloads, items by key, failures by key, deliveries, sums.
 
 The deliveries are written last and not first: they then hold their outcome at once instead of being written twice.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from tasks.ports import Settled
 from tasks.steps.dedupe import Identity, Known, Observation, decide
@@ -56,38 +57,54 @@ def apply(tx: Transaction, arrived: Sequence[Sighting | Broken], packed: Iterabl
     """Write all that arrivals bring about but their deliveries; return what became of each."""
     seen = [one for one in arrived if isinstance(one, Sighting)]
     failed = [one for one in arrived if isinstance(one, Broken)]
-    stored = pages.lock(tx, {one.identity for one in arrived})
-    outcomes, ids, last_seen = _store_pages(tx, seen, stored)
+    stored = _store_pages(tx, seen)
     payloads.keep(tx, packed, now)
     items.follow(tx, seen, now)
     items.fail(tx, failed)
-    times = failures.last_seen(stored) | last_seen
+    others = pages.read(tx, {one.identity for one in failed} - stored.last_seen.keys())
+    times = stored.last_seen | {identity: page.state.last_seen for identity, page in others.items()}
     rows = failures.record(tx, failed, times, now)
-    failures.resolve(tx, last_seen, now)
-    by_sighting = iter(outcomes)
+    failures.resolve(tx, stored.last_seen, now)
+    outcomes = iter(stored.outcomes)
     return [
-        Effect(next(by_sighting), page_id=ids[one.identity])
+        Effect(next(outcomes), page_id=stored.ids[one.identity])
         if isinstance(one, Sighting)
         else Effect(Outcome.FAILED, failure_id=rows[one.identity, failures.superseded(one, times)])
         for one in arrived
     ]
 
 
-def _store_pages(
-    tx: Transaction, seen: Sequence[Sighting], stored: Mapping[Identity, pages.StoredPage]
-) -> tuple[Sequence[Outcome], dict[Identity, int], dict[Identity, int]]:
-    """Decide, and store pages, contents and revisions; return outcomes, page ids, and when each was seen last."""
+class _Stored(NamedTuple):
+    """The pages of a batch, decided and stored."""
+
+    outcomes: Sequence[Outcome]
+    ids: Mapping[Identity, int]
+    last_seen: dict[Identity, int]
+
+
+def _store_pages(tx: Transaction, seen: Sequence[Sighting]) -> _Stored:
+    """Decide, and store pages, contents and revisions.
+
+    First all is inserted as if nothing were known, which is right for new pages. What was there already is then
+    locked or final; it is read, and the decision is made with it.
+    """
     observations = [Observation(one.identity, one.content_hash, one.observed_at) for one in seen]
-    known = Known(revisions.known(tx, stored, observations), contents.read(tx, {one.content_hash for one in seen}))
-    decision = decide(known, observations)
     by_identity: dict[Identity, list[Sighting]] = defaultdict(list)
     for one in seen:
         by_identity[one.identity].append(one)
-    states = {
-        identity: pages.next_state(stored.get(identity), decision.segments[identity], own)
-        for identity, own in by_identity.items()
+    as_new = decide(Known({}, {}), observations)
+    states = {identity: pages.next_state(None, as_new.segments[identity], own) for identity, own in by_identity.items()}
+    made = pages.insert(tx, states)
+    stored = pages.read(tx, states.keys() - made.keys())
+    first = contents.take(tx, as_new.contents)
+    known = Known(revisions.known(tx, stored, observations), first)
+    decision = decide(known, observations)
+    states |= {
+        identity: pages.next_state(page, decision.segments[identity], by_identity[identity])
+        for identity, page in stored.items()
     }
-    ids = pages.write(tx, stored, states)
-    contents.write(tx, known.contents, decision.contents)
+    ids = made | {identity: page.id for identity, page in stored.items()}
+    pages.update(tx, stored, states)
+    contents.earlier(tx, {content: one for content, one in decision.contents.items() if content in first})
     revisions.write(tx, ids, decision.segments, known.segments, seen)
-    return decision.outcomes, ids, {identity: state.last_seen for identity, state in states.items()}
+    return _Stored(decision.outcomes, ids, {identity: state.last_seen for identity, state in states.items()})

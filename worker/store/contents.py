@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from tasks.errors import StoreConflict
 from tasks.steps.dedupe import FirstOf, Identity
 from worker.store.driver import Row, Transaction, statement
 
@@ -16,7 +15,8 @@ _READ: Final = statement(
 )
 _INSERT: Final = statement(
     """INSERT INTO content (content_hash, observed_at, source, item_key)
-    SELECT content_hash, observed_at, source, item_key FROM {rows} WHERE true ON CONFLICT DO NOTHING""",
+    SELECT content_hash, observed_at, source, item_key FROM {rows} WHERE true ON CONFLICT DO NOTHING
+    RETURNING content_hash""",
     content_hash="text",
     observed_at="int",
     source="text",
@@ -34,18 +34,26 @@ _EARLIER: Final = statement(
 )
 
 
-def read(tx: Transaction, hashes: Iterable[str]) -> dict[str, FirstOf]:
-    """Return the first observation of each of these contents, as far as there is one."""
+def take(tx: Transaction, fresh: Mapping[str, FirstOf]) -> dict[str, FirstOf]:
+    """Insert the contents that are not stored yet; return the first observations of those that were.
+
+    Nothing is locked: some contents (an empty page, an error message) are in every batch. What is stored can only be
+    replaced by an earlier observation, and never goes away, so a decision by it stays right.
+    """
+    stored = _read(tx, fresh)
+    missing = sorted(one for one in fresh if one not in stored)
+    made = {row[0] for row in tx.read(_INSERT, [_row(one, fresh[one]) for one in missing])}
+    return stored | _read(tx, (one for one in missing if one not in made))
+
+
+def earlier(tx: Transaction, first: Mapping[str, FirstOf]) -> None:
+    """Note earlier first observations of stored contents."""
+    tx.write(_EARLIER, [_row(one, first[one]) for one in sorted(first)])
+
+
+def _read(tx: Transaction, hashes: Iterable[str]) -> dict[str, FirstOf]:
     rows = tx.read(_READ, [(one,) for one in sorted(hashes)])
     return {content: FirstOf(time, Identity(source, item_key)) for content, time, source, item_key in rows}
-
-
-def write(tx: Transaction, stored: Mapping[str, FirstOf], changed: Mapping[str, FirstOf]) -> None:
-    """Store new contents and earlier first observations. Raises ``StoreConflict``."""
-    fresh = [_row(one, changed[one]) for one in sorted(changed) if one not in stored]
-    if tx.write(_INSERT, fresh) < len(fresh):
-        raise StoreConflict("another worker stored one of the same contents first")
-    tx.write(_EARLIER, [_row(one, changed[one]) for one in sorted(changed) if one in stored])
 
 
 def _row(content: str, first: FirstOf) -> Row:

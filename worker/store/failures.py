@@ -10,7 +10,6 @@ from tasks.steps.page import Payload
 from worker.store import clean
 from worker.store.batch import Broken
 from worker.store.driver import Row, Transaction, statement
-from worker.store.pages import StoredPage
 
 NO_PARSER: Final = "none"  # what stands in the column when no parser was found; also the key in ``parser_versions``
 OPEN: Final = "('waiting', 'dead')"
@@ -123,11 +122,6 @@ def resolve_superseded(tx: Transaction, now: int) -> int:
         WHERE failure.state IN {OPEN} AND failure.observed_at < page.last_seen"""  # noqa: S608 (constants)
     )
     return resolve(tx, {Identity(row[0], row[1]): row[2] for row in rows}, now)
-
-
-def last_seen(pages: Mapping[Identity, StoredPage]) -> dict[Identity, int]:
-    """Return when each page was seen last."""
-    return {identity: page.state.last_seen for identity, page in pages.items()}
 
 
 def envelope(payload: Payload) -> Row:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tasks.errors import StoreConflict
 from tasks.steps.dedupe import Identity, Segment
 from worker.store import clean
 from worker.store.batch import Sighting
@@ -15,16 +14,18 @@ from worker.store.driver import Row, Transaction, statement
 _COLUMNS: Final = (
     "item, url, url_key, url_seen, first_seen, last_seen, content_hash, head_first_seen, revisions, depth, parent"
 )
-_LOCK: Final = statement(
+_READ: Final = statement(
     f"""SELECT page.id, page.source, page.item_key, {", ".join(f"page.{name}" for name in _COLUMNS.split(", "))}
-    FROM {{rows}} JOIN page ON page.source = r.source AND page.item_key = r.item_key
-    ORDER BY page.source, page.item_key {{lock page}}""",  # noqa: S608 (constants)
+    FROM {{rows}} JOIN page ON page.source = r.source AND page.item_key = r.item_key""",  # noqa: S608 (constants)
     source="text",
     item_key="text",
 )
+# Where the page is there already, DO UPDATE … WHERE false waits for who is writing it, locks it, and changes nothing:
+# https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
 _INSERT: Final = statement(
     f"""INSERT INTO page (source, item_key, {_COLUMNS}) SELECT source, item_key, {_COLUMNS} FROM {{rows}} WHERE true
-    ON CONFLICT DO NOTHING RETURNING id, source, item_key""",  # noqa: S608 (constants)
+    ON CONFLICT (source, item_key) DO UPDATE SET first_seen = page.first_seen WHERE false
+    RETURNING id, source, item_key""",  # noqa: S608 (constants)
     source="text",
     item_key="text",
     item="text",
@@ -104,28 +105,26 @@ class StoredPage:
         return Segment(state.content_hash, seen if seen[0] < seen[1] else seen[:1], row=state.head_first_seen)
 
 
-def lock(tx: Transaction, identities: Iterable[Identity]) -> dict[Identity, StoredPage]:
-    """Read the pages of these identities, as far as there are any, and keep others from changing them meanwhile."""
-    rows = tx.read(_LOCK, sorted(identities))
+def insert(tx: Transaction, fresh: Mapping[Identity, PageState]) -> dict[Identity, int]:
+    """Insert the pages that are not stored yet, and keep others from changing those that are; return the new ids.
+
+    This is the first thing that a batch writes, in the order of the keys: batches that share pages pass one after the
+    other, and none has to begin anew because another one was faster.
+    """
+    rows = tx.read(_INSERT, [(*identity, *fresh[identity].row()) for identity in sorted(fresh)])
+    return {Identity(source, item_key): page_id for page_id, source, item_key in rows}
+
+
+def read(tx: Transaction, identities: Iterable[Identity]) -> dict[Identity, StoredPage]:
+    """Read the pages of these identities, as far as there are any."""
+    rows = tx.read(_READ, sorted(identities))
     return {Identity(row[1], row[2]): StoredPage(row[0], PageState(*row[3:])) for row in rows}
 
 
-def write(
-    tx: Transaction, stored: Mapping[Identity, StoredPage], changed: Mapping[Identity, PageState]
-) -> dict[Identity, int]:
-    """Insert and update pages; return the ids of all that were given. Raises ``StoreConflict``."""
-    fresh = sorted(identity for identity in changed if identity not in stored)
-    made = tx.read(_INSERT, [(*identity, *changed[identity].row()) for identity in fresh])
-    if len(made) < len(fresh):
-        raise StoreConflict("another worker stored one of the same pages first")
-    ids = {identity: stored[identity].id for identity in changed if identity in stored}
-    updates = [
-        (ids[identity], *changed[identity].row())
-        for identity in sorted(ids)
-        if changed[identity] != stored[identity].state
-    ]
-    tx.write(_UPDATE, updates)
-    return ids | {Identity(source, item_key): page_id for page_id, source, item_key in made}
+def update(tx: Transaction, stored: Mapping[Identity, StoredPage], states: Mapping[Identity, PageState]) -> None:
+    """Write the new states of stored pages, as far as they differ."""
+    changed = [identity for identity in sorted(stored) if states[identity] != stored[identity].state]
+    tx.write(_UPDATE, [(stored[identity].id, *states[identity].row()) for identity in changed])
 
 
 def next_state(stored: StoredPage | None, segments: Sequence[Segment], seen: Sequence[Sighting]) -> PageState:

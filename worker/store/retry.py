@@ -14,7 +14,7 @@ import orjson
 from tasks.errors import StoreConflict
 from tasks.ports import FailureLease
 from tasks.steps.page import Outcome, Payload, RetryArrival
-from worker.store import deliveries, failures, frontier, pages, payloads
+from worker.store import deliveries, failures, frontier, payloads
 from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, observed
 from worker.store.commit import apply
 from worker.store.deliveries import HOUR_US, shard_of, sighting_of
@@ -149,7 +149,6 @@ def settle(tx: Transaction, retry: RetryArrival, packed: Sequence[Packed], *, no
 
 def _succeeded(tx: Transaction, retry: RetryArrival, what: Sighting, packed: Sequence[Packed], now: int) -> Outcome:
     """Apply the page once for each delivery that brought these bytes, and give each its outcome."""
-    pages.lock(tx, {what.identity})
     found = _deliveries(tx, retry)
     times = [one.observed_at for one in found] or [what.observed_at]
     effects = apply(tx, [_at(what, time) for time in times], packed, now)

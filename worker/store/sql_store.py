@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from tasks.errors import StoreConflict, StoreUnavailable
+from tasks.errors import StoreConflict
 from tasks.ports import FailureLease, FetchFailure, ItemLease, Settled
 from tasks.steps.page import Arrival, ItemState, Outcome, RetryArrival
 from worker.store import clean, commit, export, frontier, ledger, payloads, records, retry, schema, triage, upkeep
@@ -29,13 +29,14 @@ class SqlStore:
     other workers came in between each of several times.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, *, attempts: int = ATTEMPTS) -> None:
         self._driver = driver
+        self._attempts = attempts
         self._ready = False
 
     def prepare(self) -> None:
         """Connect and bring the tables up to date. Raises ``UsageError`` for the tables of a newer penstock."""
-        schema.bring_up_to_date(self._driver)
+        self._again(lambda: schema.bring_up_to_date(self._driver))
         self._ready = True
 
     def close(self) -> None:
@@ -161,15 +162,20 @@ class SqlStore:
         return self._run(work, write=True)
 
     def _run(self, work: Callable[[Transaction], Result], *, write: bool) -> Result:
-        """Run work in a transaction; whole again when another worker came in between."""
-        for attempt in range(ATTEMPTS):
+        if not self._ready:
+            self.prepare()
+
+        def once() -> Result:
+            with self._driver.transaction(write=write) as tx:
+                return work(tx)
+
+        return self._again(once)
+
+    def _again(self, work: Callable[[], Result]) -> Result:
+        """Do work; whole again when another worker came in between."""
+        for attempt in range(1, self._attempts):
             try:
-                if not self._ready:
-                    self.prepare()
-                with self._driver.transaction(write=write) as tx:
-                    return work(tx)
+                return work()
             except StoreConflict:
-                if attempt == ATTEMPTS - 1:
-                    raise
                 time.sleep(_PAUSE_SECONDS * 2**attempt * random.random())  # noqa: S311 (jitter)
-        raise StoreUnavailable
+        return work()
