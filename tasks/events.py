@@ -39,6 +39,9 @@ class Event(enum.StrEnum):
     DELIVERY_POISONED = "delivery.poisoned"
     """An entry was delivered too often and is kept as a failure. ``entry, deliveries``."""
 
+    STORE_AWAY = "store.away"
+    """The store does not take a batch; it is kept in hand and tried again. ``error_class, message``."""
+
     UPKEEP_DONE = "upkeep.done"
     """A round of upkeep changed something. One count for each thing done."""
 
@@ -59,6 +62,9 @@ class Event(enum.StrEnum):
 
     PUMP_STALLED = "pump.stalled"
     """The pump could not send a pull task; it tries again. ``task_name, error``."""
+
+    TASK_FAULT = "task.fault"
+    """A bug of ours met one piece of work; it counts as a failed attempt of that one. With the traceback."""
 
     TASK_GAVE_UP = "task.gave_up"
     """A task met a transient error and ended; the next one tries again. ``error_class, message``."""

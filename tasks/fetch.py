@@ -9,7 +9,7 @@ import celery
 import structlog
 
 from tasks.base import Context, PenstockTask, context
-from tasks.errors import Gone, HostBusy, HostDown, PenstockError, StreamFull, Transient
+from tasks.errors import Gone, HostBusy, HostDown, HttpError, PenstockError, StreamFull, Transient
 from tasks.events import Event
 from tasks.ports import Fetched, FetchFailure, ItemLease
 from tasks.steps.backoff import backoff_us
@@ -67,8 +67,10 @@ def _settle(ctx: Context, lease: ItemLease, answer: Fetched | Exception) -> str:
         return "postponed"
     if isinstance(answer, PenstockError):
         return _failed(ctx, lease, answer)
-    if isinstance(answer, Exception):  # a fault of ours: the lease runs out, and the item is due again
-        raise answer
+    if isinstance(answer, Exception):  # a fault of ours, which must not harm the rest of the claim
+        log.error(Event.TASK_FAULT, source=lease.source, item=lease.item_key, exc_info=answer)
+        fault = HttpError(f"the fetch failed unexpectedly: {type(answer).__name__}: {answer}")
+        return _failed(ctx, lease, fault)
     return _pushed(ctx, lease, answer)
 
 

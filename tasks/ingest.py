@@ -9,9 +9,18 @@ from typing import Any
 
 import celery
 import structlog
+from celery.exceptions import Reject
 
-from tasks.base import Context, PenstockTask, context
-from tasks.errors import ParserCrash, PenstockError, Permanent, Poison
+from tasks.base import Context, Limits, PenstockTask, context
+from tasks.errors import (
+    ParserCrash,
+    PenstockError,
+    Permanent,
+    Poison,
+    StoreConflict,
+    StoreUnavailable,
+    Transient,
+)
 from tasks.events import Event
 from tasks.ports import Entry, Settled
 from tasks.steps.fingerprint import payload_hash
@@ -23,6 +32,9 @@ log = structlog.get_logger("penstock.ingest")
 
 BLOCK_MS = 500  # how long one read waits for a first entry, and so how soon an idle pull notices that it must stop
 RECLAIM_SECONDS = 1.0
+FIRST_COUNT = 16  # entries of the first read, when nothing is known of their size
+HOLD_SECONDS = 45.0  # how long a batch in hand waits for a store that went away
+PUSH_SECONDS = 60.0  # how long ingest_page waits for room in the stream before it gives its message back
 
 
 class Ingest(PenstockTask):
@@ -38,35 +50,63 @@ def ingest(self: Ingest) -> Mapping[str, int]:
     return self.log_counts(pull(context()))
 
 
-@celery.shared_task(name="ingest_page", base=PenstockTask)
+# Its message does carry a page, so unlike the others it is acknowledged when the page is in the stream.
+@celery.shared_task(name="ingest_page", base=PenstockTask, acks_late=True, reject_on_worker_lost=True)
 def ingest_page(**envelope: Any) -> Mapping[str, int]:
     """Push one page, given as the fields of the NDJSON envelope, for producers that already speak Celery.
 
     The task only pushes. ``body`` (text) or ``body_b64`` holds the page; send it with ``argsrepr=''`` and
-    ``kwargsrepr=''``, or the page shows up on the dashboard. Raises ``UsageError`` naming a wrong field.
+    ``kwargsrepr=''``, or the page shows up on the dashboard. Waits while the stream is full, and then gives the
+    message back. Raises ``UsageError`` naming a wrong field.
     """
-    return {"pushed": len(context().stream.push([from_envelope(envelope)]))}
+    ctx = context()
+    payload = from_envelope(envelope, max_body=ctx.limits.max_body_bytes)
+    ends = ctx.clock.monotonic() + PUSH_SECONDS
+    while True:
+        try:
+            return {"pushed": len(ctx.stream.push([payload]))}
+        except Transient as error:
+            if ctx.clock.monotonic() >= ends or ctx.wait(0.5):
+                raise Reject(error.message, requeue=True) from error
 
 
 def pull(ctx: Context) -> Counter[str]:
     """Handle reclaimed and new entries until the budget ends or the worker is to stop; return outcomes by name."""
     done: Counter[str] = Counter()
+    ctx.store.ping()  # what is taken over or read while the store is down only counts as delivered once more
     ctx.stream.epoch()
     ends = ctx.clock.monotonic() + ctx.limits.pull_seconds
-    reclaim_at = 0.0
+    reclaim_at, count = 0.0, FIRST_COUNT
     while ctx.clock.monotonic() < ends and not ctx.stopping():
-        if ctx.clock.monotonic() >= reclaim_at:
-            done += reclaim_all(ctx)
-            reclaim_at = ctx.clock.monotonic() + RECLAIM_SECONDS
-        for batch in batches(ctx, ctx.stream.read(ctx.limits.batch_size, BLOCK_MS)):
+        began = ctx.clock.monotonic()
+        if began >= reclaim_at:
+            done += reclaim_all(ctx, ends)
+            began = ctx.clock.monotonic()
+            reclaim_at = began + RECLAIM_SECONDS
+        entries = ctx.stream.read(count, BLOCK_MS)
+        for batch in batches(ctx, entries):
             done += settle(ctx, batch)
+            if ctx.stopping():  # what was read and is not parsed yet goes to another worker
+                break
+        count = next_count(ctx.limits, count, entries, ctx.clock.monotonic() - began)
     return done
 
 
-def reclaim_all(ctx: Context) -> Counter[str]:
+def next_count(limits: Limits, count: int, entries: Sequence[Entry], seconds: float) -> int:
+    """Return how many entries to read next: more as long as they are small and quick, fewer when they are not."""
+    if not entries:
+        return count
+    largest = max(len(entry.fields.get(b"body", b"")) for entry in entries)
+    bounds = [2 * count, limits.batch_size, limits.batch_bytes // max(largest, 1)]
+    if seconds > limits.batch_seconds + BLOCK_MS / 1000:
+        bounds.append(int(len(entries) * limits.batch_seconds / seconds))
+    return max(1, min(bounds))
+
+
+def reclaim_all(ctx: Context, ends: float) -> Counter[str]:
     """Handle what dead or overdue workers left, each entry alone: one of them may be what killed them."""
     done: Counter[str] = Counter()
-    while not ctx.stopping() and (entry := ctx.stream.reclaim()) is not None:
+    while ctx.clock.monotonic() < ends and not ctx.stopping() and (entry := ctx.stream.reclaim()) is not None:
         log.info(Event.DELIVERY_RECLAIMED, entry=entry.id, deliveries=entry.deliveries)
         done += settle(ctx, [arrival_of(ctx, entry)])
         done["reclaimed"] += 1
@@ -113,7 +153,7 @@ def _read_entry(ctx: Context, entry: Entry) -> tuple[Payload, PageResult | Penst
         payload = decode_fields(entry.fields, max_body=ctx.limits.max_body_bytes)
         return payload, understand(payload, ctx.profiles.get(payload.source))
     except Permanent as error:
-        return payload or envelope_of(entry.fields), error
+        return payload or envelope_of(entry.fields, max_body=ctx.limits.max_body_bytes), error
 
 
 def _poison(entry: Entry) -> Poison:
@@ -129,13 +169,25 @@ def _failure(ctx: Context, error: PenstockError, payload: Payload, body_hash: st
 
 def settle(ctx: Context, batch: Sequence[Arrival]) -> Counter[str]:
     """Commit a batch, then acknowledge it; return how many deliveries ended in which outcome."""
-    settled = _commit(ctx, batch)
+    settled = _commit_patiently(ctx, batch)
     ctx.stream.ack([one.entry_id for one in settled])
     fresh = {one.entry_id for one in settled if one.fresh}
     for arrival in batch:
         if isinstance(arrival.result, FailureResult) and arrival.entry_id in fresh:
             _tell(ctx, arrival, arrival.result)
     return Counter(str(one.outcome) for one in settled if one.fresh)
+
+
+def _commit_patiently(ctx: Context, batch: Sequence[Arrival]) -> list[Settled]:
+    """Commit a batch; while the store is away, wait with the batch in hand and read nothing more."""
+    ends = ctx.clock.monotonic() + HOLD_SECONDS
+    while True:
+        try:
+            return _commit(ctx, batch)
+        except (StoreUnavailable, StoreConflict) as error:
+            log.warning(Event.STORE_AWAY, error_class=error.error_class, message=error.message)
+            if ctx.clock.monotonic() >= ends or ctx.wait(1.0):
+                raise
 
 
 def _commit(ctx: Context, batch: Sequence[Arrival]) -> list[Settled]:

@@ -131,6 +131,9 @@ class Stream(Protocol):
 class Store(Protocol):
     """The store, as the tasks see it. Each call is one transaction, retried whole on a conflict."""
 
+    def ping(self) -> None:
+        """Return when the store answers; raise ``StoreUnavailable`` when it does not."""
+
     def commit(self, arrivals: Sequence[Arrival], *, worker: str, now: int) -> list[Settled]:
         """Write outcome, page, revision, payload, items, failures and delivery records of a batch, once each."""
 

@@ -14,6 +14,7 @@ from tasks.events import Event
 from tasks.ports import FailureLease
 from tasks.steps.page import FailureResult, Outcome, PageResult, RetryArrival
 from tasks.steps.parse import PARSER_VERSIONS
+from tasks.steps.payload import reopened
 from tasks.steps.understand import envelope_ids, failure_of, understand
 
 log = structlog.get_logger("penstock.retry")
@@ -67,7 +68,8 @@ def attempt(ctx: Context, lease: FailureLease) -> RetryArrival:
     refetch_at: int | None = None
     result: PageResult | FailureResult
     try:
-        result = understand(lease.payload, ctx.profiles.get(lease.payload.source))
+        payload = reopened(lease.payload, max_body=ctx.limits.max_body_bytes)
+        result = understand(payload, ctx.profiles.get(payload.source))
     except Permanent as error:
         refetch_at = ctx.next_attempt(error.error_class, lease.payload, lease.attempts)
         result = failure_of(error, lease.payload, lease.payload_hash, retry_at=_after(ctx, lease, refetch_at))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import random
 import signal
 import sys
@@ -25,7 +26,7 @@ from kombu import Queue
 
 import tasks.base
 from tasks.base import Context, Limits
-from tasks.errors import PenstockError
+from tasks.errors import PenstockError, UsageError
 from tasks.events import Event
 from worker.pump import ROLES, Pump
 
@@ -77,8 +78,17 @@ class Runtime:
             settings.home.mkdir(parents=True, exist_ok=True)
             return f"sqlite:///{settings.home / 'penstock.db'}"
         if settings.store_url != "embedded-postgres":
+            self._require_folder(settings.store_url)
             return settings.store_url
         return self._joined(postgres_server(settings.home))
+
+    @staticmethod
+    def _require_folder(store_url: str) -> None:
+        """Tell a mistyped path at the start; a folder that goes away later may come back."""
+        path = _sqlite_path(store_url)
+        if path is not None and not path.parent.is_dir():
+            message = f"PENSTOCK_STORE_URL: there is no folder {path.parent}"
+            raise UsageError(message)
 
     def _joined(self, server: Embedded) -> str:
         self._servers.append(server)
@@ -94,8 +104,12 @@ class Runtime:
     @property
     def database_file(self) -> Path | None:
         """The SQLite file; None for a server."""
-        prefix = "sqlite:///"
-        return Path(self.store_url.removeprefix(prefix)) if self.store_url.startswith(prefix) else None
+        return _sqlite_path(self.store_url)
+
+
+def _sqlite_path(store_url: str) -> Path | None:
+    prefix = "sqlite:///"
+    return Path(store_url.removeprefix(prefix)) if store_url.startswith(prefix) else None
 
 
 @cache
@@ -257,6 +271,7 @@ app.add_defaults(celery_settings)
 
 # One byte that the main process shares with its pool: set, it asks them to stop after the batch in hand.
 _stop_flag: mmap.mmap | None = None
+_main_pid = 0
 
 
 def _wait(seconds: float) -> bool:
@@ -292,8 +307,8 @@ def _worker_starts(**_: Any) -> None:
     """Check all that can be checked before the first fork: settings, profiles, and the store's tables."""
 
     def check() -> None:
-        global _stop_flag  # noqa: PLW0603 (made once, before the fork)
-        _stop_flag = mmap.mmap(-1, 1)
+        global _stop_flag, _main_pid
+        _stop_flag, _main_pid = mmap.mmap(-1, 1), os.getpid()
         open_store(runtime()).close()
 
     _or_exit(check)
@@ -307,6 +322,8 @@ def _pool_process_starts(**_: Any) -> None:
     def build() -> None:
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != _main_pid:  # it died before we asked
+                os._exit(1)
         settings = runtime().settings
         configure_sentry(dsn=settings.sentry_dsn_value(), environment=settings.environment, release=settings.release)
         tasks.base.context()

@@ -78,14 +78,15 @@ def audit(stream: LedgerStream, store: LedgerStore) -> Audit:
 
 def _read(stream: LedgerStream, store: LedgerStore) -> _Reading:
     before = stream.snapshot()
-    first = _overlap(before, stream, store)
+    first = overlap(before, stream, store)
     ledger = store.ledger()
-    second = _overlap(before, stream, store)
+    second = overlap(before, stream, store)
     quiet = first == second and before == stream.snapshot()
     return _Reading(before, ledger, first, quiet)
 
 
-def _overlap(snapshot: Snapshot, stream: LedgerStream, store: LedgerStore) -> int:
+def overlap(snapshot: Snapshot, stream: LedgerStream, store: LedgerStore) -> int:
+    """Count the entries that have their outcome and are not acknowledged yet: a worker died in between."""
     if not snapshot.epoch or not snapshot.pending:
         return 0
     return len(store.delivered_among(snapshot.epoch, stream.pending_ids()))

@@ -48,12 +48,13 @@ def _cores() -> int:
 def _redis_url(url: str) -> str:
     parts = urlsplit(url)
     there = parts.path if parts.scheme == "unix" else parts.hostname
-    if parts.scheme not in {"redis", "rediss", "unix"} or not there:
+    if parts.scheme not in {"redis", "rediss", "unix"} or not there or parts.port == 0:  # port: raises ValueError
         raise ValueError
     return url
 
 
 def _store_url(url: str) -> str:
+    _ = urlsplit(url).port  # raises ValueError
     if url == EMBEDDED_POSTGRES or (url.startswith(_POSTGRES) and len(url) > len(_POSTGRES)):
         return url
     if url.startswith("postgres://"):
@@ -295,10 +296,11 @@ def _problem(values: Mapping[str, str], field: str) -> str:
 
 def _contradictions(settings: Settings) -> list[str]:
     """Tell which values do not go together; a lease must outlive the work it covers, or the work is done twice."""
-    pull = settings.pull_seconds + settings.batch_seconds + 10
+    pull = settings.pull_seconds + settings.batch_seconds + settings.fetch_timeout_seconds + 30
     rules = {
         f"PENSTOCK_LEASE_SECONDS ({settings.lease_seconds:g}) must be at least {pull:g}: "
-        "PENSTOCK_PULL_SECONDS and PENSTOCK_BATCH_SECONDS and 10 seconds to commit.": settings.lease_seconds >= pull,
+        "PENSTOCK_PULL_SECONDS, PENSTOCK_BATCH_SECONDS, PENSTOCK_FETCH_TIMEOUT_SECONDS and 30 seconds to end what is "
+        "in hand.": settings.lease_seconds >= pull,
         f"PENSTOCK_FETCH_LEASE_SECONDS ({settings.fetch_lease_seconds:g}) must be at least twice "
         f"PENSTOCK_FETCH_TIMEOUT_SECONDS ({settings.fetch_timeout_seconds:g}).": settings.fetch_lease_seconds
         >= 2 * settings.fetch_timeout_seconds,

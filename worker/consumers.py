@@ -10,23 +10,25 @@ from pathlib import Path
 def consumer_name() -> str:
     """Name this process so that another one of the same machine can tell whether it still lives.
 
-    ``host|pid namespace|pid|start time``: a pid alone may be used again, and means nothing in another container.
+    ``host|boot.pid namespace|pid|start time``: a pid alone may be used again, and means nothing in another container
+    or on another machine, which may have the same name.
     """
     pid = os.getpid()
-    return f"{socket.gethostname()}|{_pid_namespace()}|{pid}|{_start_time(pid)}"
+    return f"{socket.gethostname()}|{_system()}|{pid}|{_start_time(pid)}"
 
 
 def is_dead_neighbour(consumer: str) -> bool:
     """Tell whether the consumer is a process of this machine that has ended; False when we cannot know."""
     parts = consumer.rsplit("|", 3)
-    if len(parts) != 4 or parts[:2] != [socket.gethostname(), _pid_namespace()] or parts[1] == "?":  # noqa: PLR2004 (four parts)
+    if len(parts) != 4 or parts[:2] != [socket.gethostname(), _system()] or parts[1] == "?":  # noqa: PLR2004 (four parts)
         return False
     return not parts[2].isdigit() or _start_time(int(parts[2])) != parts[3]
 
 
-def _pid_namespace() -> str:
+def _system() -> str:
     try:
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+        return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:  # not Linux
         return "?"
 

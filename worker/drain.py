@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tasks.errors import Transient
 from tasks.steps.parse import PARSER_VERSIONS
 from worker.app import Runtime, open_store, open_stream
-from worker.supervisor import Child, penstock, run_until
+from worker.supervisor import INTERRUPTED, Child, penstock, run_until
 
 if TYPE_CHECKING:
     from worker.store import SqlStore
@@ -21,12 +22,23 @@ HORIZON_US = 10_000_000  # what falls due within this counts as due: an item tha
 
 def drain(rt: Runtime, roles: Sequence[str], concurrency: int) -> int:
     """Run a worker of these roles until its work is empty; return the exit code."""
+    store = open_store(rt)
+    before = Counter(store.counts().outcomes)
     child = Child("worker", penstock("work", "--only", ",".join(roles), "--concurrency", str(concurrency)))
     code = run_until(child, empty_check(rt, roles))
+    if code == INTERRUPTED:
+        sys.stderr.write("penstock: interrupted; what is left waits for the next worker\n")
+        return code
     if code:
         sys.stderr.write(f"penstock: the worker ended by itself, {_ending(code)}; what it had in hand is kept\n")
         return 1
+    settled = Counter(store.counts().outcomes) - before
+    sys.stderr.write(f"penstock: nothing is left to do; settled: {_told(settled)}\n")
     return 0
+
+
+def _told(settled: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in settled.items()) or "nothing was waiting"
 
 
 def empty_check(rt: Runtime, roles: Sequence[str]) -> Callable[[], bool]:

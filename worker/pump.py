@@ -54,8 +54,9 @@ def shares(roles: frozenset[str], processes: int) -> dict[str, int]:
     """Return how many tasks of each role to keep alive in a pool of ``processes``.
 
     Ingest gets what is left when fetching and retrying have one process each; where that is none they take turns.
+    One is always left for the short tasks, upkeep and ``ingest_page``.
     """
-    others = len(roles & {"fetch", "retry"})
+    others = max(1, len(roles & {"fetch", "retry"}))
     return {role: max(1, processes - others) if role == "ingest" else 1 for role in ROLES if role in roles}
 
 

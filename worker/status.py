@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.app import open_store, open_stream, runtime
-from worker.audit import accepted_total
+from worker.audit import accepted_total, overlap
 
 if TYPE_CHECKING:
     from worker.store import SqlStore
@@ -24,7 +24,7 @@ def read_status(stream: PageStream | None = None, store: SqlStore | None = None)
     counts = store.counts()
     return {
         "accepted": accepted_total(snapshot, store.ledger()),
-        "stream": snapshot.length,
+        "stream": snapshot.length - overlap(snapshot, stream, store),
         "pending": snapshot.pending,
         "outcomes": counts.outcomes,
         "failures": counts.failures,

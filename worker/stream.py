@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,13 +28,18 @@ from tasks.errors import StreamFull, StreamUnavailable, TooLarge
 from tasks.events import Event
 from tasks.ports import Entry
 from tasks.steps.page import Payload
-from tasks.steps.payload import encode_fields
+from tasks.steps.payload import EPOCH_FIELD, encode_fields
 from worker import stream_scripts
 from worker.consumers import consumer_name, is_dead_neighbour
 
 log = structlog.get_logger("penstock.stream")
 
 GROUP = "penstock"
+
+FULL_SHARE = 0.9  # of Redis' maxmemory; above it nothing is pushed
+MEMORY_SECONDS = 0.5  # how long a look at Redis' memory counts
+
+DISK_FULL = "Redis cannot write its file, its disk may be full: nothing is taken in; push the last pages again later"
 
 _EPOCH = re.compile(rb"[0-9a-f]{16}")
 
@@ -70,7 +76,11 @@ def _mapped() -> Iterator[None]:
         message = "Redis is out of memory and refuses new pages; push again when the workers have caught up"
         raise StreamFull(message) from error
     except redis.ResponseError as error:
-        if str(error).startswith("FULL"):
+        if str(error).startswith("MISCONF"):
+            raise StreamFull(DISK_FULL) from error
+        if "READONLY" in str(error):
+            raise StreamUnavailable(f"Redis takes no writes: {error}") from error
+        if "FULL the stream" in str(error):
             raise StreamFull("the stream is above its high-water mark; push again later") from error
         if "OOM" in str(error):
             message = "Redis is out of memory and refuses new pages; push again when the workers have caught up"
@@ -92,6 +102,7 @@ class PageStream:
         self._max_body = max_body
         self._uncounted: set[str] = set()
         self._epoch: str | None = None
+        self._memory_known_until = 0.0
         self.consumer = consumer_name()
 
     def _script(self, source: str, *args: Any) -> Any:
@@ -103,8 +114,8 @@ class PageStream:
         """Append payloads in one atomic call: all of them, or none.
 
         Returns the entry ids, in order. Raises ``TooLarge`` for a body above the limit, ``StreamFull`` when the
-        stream stands at its high-water mark or Redis is out of memory, ``StreamUnavailable`` when Redis does not
-        answer (the payloads may have arrived then; pushing them again is harmless).
+        stream stands at its high-water mark or Redis is out of memory or of disk, ``StreamUnavailable`` when Redis
+        does not answer (the payloads may have arrived then; pushing them again is harmless).
         """
         args: list[Any] = []
         for payload in payloads:
@@ -118,8 +129,30 @@ class PageStream:
         if not args:
             return []
         with _mapped():
-            ids = self._script(stream_scripts.PUSH, GROUP, secrets.token_hex(8), self._high_water, *args)
+            self._require_memory()
+            ids = self._push_and_look(args)
         return [entry_id.decode() for entry_id in ids]
+
+    def _push_and_look(self, args: Sequence[Any]) -> list[bytes]:
+        """Push, and look in the same round trip whether Redis' file took it: it answers before it is sure."""
+        calls = self._redis.pipeline(transaction=False)
+        head = (GROUP, secrets.token_hex(8), self._high_water)
+        calls.eval(stream_scripts.PUSH, 2, self._key, self._meta, *head, *args)
+        calls.info("persistence")
+        ids, persistence = calls.execute()
+        if persistence.get("aof_enabled") and persistence.get("aof_last_write_status") != "ok":
+            raise StreamFull(DISK_FULL)
+        return cast("list[bytes]", ids)
+
+    def _require_memory(self) -> None:
+        """Refuse while Redis is nearly full. At its very limit Celery's own messages would not pass any more."""
+        if time.monotonic() < self._memory_known_until:
+            return
+        info = self._redis.info("memory")
+        used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
+        if limit and used > FULL_SHARE * limit:
+            raise StreamFull(f"Redis uses {used:,} of its {limit:,} bytes of memory; push again later")
+        self._memory_known_until = time.monotonic() + MEMORY_SECONDS
 
     # --- consuming ----------------------------------------------------------------------------------------------
 
@@ -254,7 +287,7 @@ class PageStream:
 
 def _epoch_in(fields: Mapping[bytes, bytes]) -> str | None:
     """Return the epoch that an entry was counted in; None for an entry that a bare XADD made."""
-    value = fields.get(b"_epoch", b"")
+    value = fields.get(EPOCH_FIELD.encode(), b"")
     return value.decode() if _EPOCH.fullmatch(value) else None
 
 

@@ -25,10 +25,12 @@ local ids = {}
 local at = 4
 while at <= #ARGV do
   local n = tonumber(ARGV[at])
-  ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', '_epoch', epoch, unpack(ARGV, at + 1, at + n))
+  local entry = {unpack(ARGV, at + 1, at + n)}
+  entry[n + 1], entry[n + 2] = '_epoch', epoch
+  ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', unpack(entry))
+  redis.call('HINCRBY', KEYS[2], 'accepted', 1)
   at = at + n + 1
 end
-redis.call('HINCRBY', KEYS[2], 'accepted', #ids)
 return ids
 """
 )

@@ -18,15 +18,17 @@ from worker.pump import ROLES
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 GRACE_SECONDS = 45.0
+INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
 
 def worker_arguments(roles: Sequence[str], concurrency: int) -> list[str]:
     """Return the arguments of ``celery worker`` for these roles.
 
-    Fetching and retrying get a process each beside the ``concurrency`` ones that ingest.
+    Fetching and retrying get a process each beside the ``concurrency`` ones that ingest; ``worker.pump.shares`` says
+    who gets which.
     """
-    processes = concurrency if "ingest" in roles else 1
-    processes += len({"fetch", "retry"} & set(roles)) if "ingest" in roles else len(roles) - 1
+    others = len({"fetch", "retry"} & set(roles))
+    processes = concurrency + max(1, others) if "ingest" in roles else others
     queues = [ROLES[role].queue for role in (*roles, "upkeep")]
     if "ingest" in roles:
         queues.append("celery")  # ingest_page of producers that speak Celery
@@ -111,15 +113,19 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
 
 
 def run_until(child: Child, done: Callable[[], bool], *, every_seconds: float = 0.25) -> int:
-    """Watch a child until ``done`` or a signal, then stop it; return 0, or its exit code if it ended by itself."""
+    """Watch a child until ``done`` or a signal, then stop it.
+
+    Returns 0 when done, 130 after a signal, else the child's exit code, if it ended by itself.
+    """
     with stop_requested() as asked:
         while not asked() and not done():
             code = child.ended()
             if code is not None:
                 return code or 1
             time.sleep(every_seconds)
+        interrupted = asked()
         child.stop()
-    return 0
+    return INTERRUPTED if interrupted else 0
 
 
 def log_file(home: Path, name: str) -> IO[bytes]:

@@ -25,6 +25,7 @@ MAX_BODY: Final = 8 * 1024 * 1024  # bytes; the default of the configuration
 MAX_SOURCE: Final = 200  # characters; a source is a name and part of every key
 MAX_TEXT: Final = 8192  # characters of any other field of the envelope
 NO_SOURCE: Final = "unknown"  # where a malformed entry without a readable source is kept
+MAX_EXTRA: Final = 500  # fields that we do not know; Lua, which appends the entry, takes some thousands
 _MAX_DEPTH: Final = 1_000_000
 
 _RFC3339: Final = re.compile(
@@ -85,8 +86,10 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
 }
 _WIRE: Final = {name.encode(): (name, reader) for name, reader in _READERS.items()}
 _NUMBERS: Final = frozenset({"item", "parent", "status", "depth", "v"})  # may be numbers in an NDJSON envelope
-_APART: Final = frozenset({b"v", b"body", b"enc", b"e"})  # `e` is the stream's own: the epoch of its counter
-_NOT_EXTRA: Final = frozenset(_READERS) | {"v", "body", "body_b64", "enc", "e"}
+EPOCH_FIELD: Final = "_epoch"  # the stream's own: the epoch in which its counter counted the entry
+_APART: Final = frozenset({b"v", b"body", b"enc", EPOCH_FIELD.encode()})
+_NOT_EXTRA: Final = frozenset(_READERS) | {"v", "body", "body_b64", "enc", EPOCH_FIELD}
+_KEPT: Final = (*_READERS, "v", "enc")  # what ``envelope_of`` puts into ``extra`` where it cannot be read
 
 
 # --- stream entries -----------------------------------------------------------------------------------------------
@@ -119,8 +122,8 @@ def decode_fields(fields: Mapping[bytes, bytes], *, max_body: int) -> Payload:
 def envelope_of(fields: Mapping[bytes, bytes], *, max_body: int = MAX_BODY) -> Payload:
     """Return what can be read of an entry that ``decode_fields`` refuses, so that it can be kept. Never raises.
 
-    A field that cannot be read stands in ``extra`` under its name. A body that cannot be unpacked is kept packed,
-    with ``enc`` in ``extra``.
+    A field that cannot be read stands in ``extra`` under its name, an unknown ``v`` too. A body that cannot be
+    unpacked is kept packed, with ``enc`` in ``extra``. ``reopened`` reads all that again.
     """
     known: dict[str, Any] = {}
     extra: dict[str, str] = {}
@@ -134,7 +137,10 @@ def envelope_of(fields: Mapping[bytes, bytes], *, max_body: int = MAX_BODY) -> P
                 known[name] = _read(name, reader, raw)
             except Malformed:
                 extra[name] = _printable(raw)
-    known.setdefault("source", extra.get("source", NO_SOURCE)[:MAX_SOURCE])
+    if "source" not in known:
+        known["source"] = extra.setdefault("source", "")[:MAX_SOURCE] or NO_SOURCE
+    if fields.get(b"v") != b"1":
+        extra["v"] = _printable(fields.get(b"v", b""))
     try:
         body = _body(fields, max_body)
     except PenstockError:
@@ -144,18 +150,33 @@ def envelope_of(fields: Mapping[bytes, bytes], *, max_body: int = MAX_BODY) -> P
     return Payload(body=body, extra=extra, **known)
 
 
+def reopened(payload: Payload, *, max_body: int) -> Payload:
+    """Read again what ``envelope_of`` kept: the payload itself, where nothing was wrong with its envelope.
+
+    Raises as ``decode_fields`` does, for as long as it still cannot be read.
+    """
+    kept = {name.encode(): payload.extra[name].encode() for name in _KEPT if name in payload.extra}
+    if not kept:
+        return payload
+    fields = {name if isinstance(name, bytes) else name.encode(): value for name, value in _encoded(payload).items()}
+    return decode_fields({**fields, **kept}, max_body=max_body)
+
+
 def encode_fields(payload: Payload, *, compress: bool = False) -> dict[str | bytes, bytes]:
     """Write a payload as the fields of a stream entry; with ``compress`` as zstd where that is smaller.
 
-    Raises ``UsageError`` for text with lone surrogates, which are undecodable bytes of a command line.
+    Raises ``UsageError`` for text with lone surrogates, which are undecodable bytes of a command line, and for more
+    than ``MAX_EXTRA`` unknown fields.
     """
+    if len(payload.extra) > MAX_EXTRA:
+        raise UsageError(f"the envelope has {len(payload.extra)} unknown fields, at most {MAX_EXTRA} are kept")
     try:
         return _encoded(payload, compress=compress)
     except UnicodeEncodeError as error:
         raise UsageError("a field of the envelope is not text that UTF-8 can hold") from error
 
 
-def _encoded(payload: Payload, *, compress: bool) -> dict[str | bytes, bytes]:
+def _encoded(payload: Payload, *, compress: bool = False) -> dict[str | bytes, bytes]:
     body, packed = pack(payload.body) if compress else (payload.body, False)
     fields: dict[str | bytes, bytes] = {b"v": b"1", b"source": payload.source.encode(), b"body": body}
     if packed:
@@ -218,6 +239,8 @@ def _malformed(name: str, why: str) -> Malformed:
 
 def from_envelope(obj: Mapping[str, object], *, max_body: int = MAX_BODY) -> Payload:
     """Read an NDJSON envelope, decoded. Raises ``UsageError`` naming the field that is missing or wrong."""
+    if len(obj) > MAX_EXTRA:
+        raise UsageError(f"the envelope has {len(obj)} fields, at most {MAX_EXTRA} are taken")
     if obj.get("v", VERSION) not in (VERSION, str(VERSION)):
         raise _usage("v", "only version 1 is known")
     known: dict[str, Any] = {}
@@ -248,7 +271,7 @@ def _envelope_text(obj: Mapping[str, object], name: str) -> str | None:
     value = obj.get(name)
     if value is None or value == "":
         return None
-    if isinstance(value, int) and not isinstance(value, bool) and name in _NUMBERS:
+    if isinstance(value, int | float) and not isinstance(value, bool) and name in _NUMBERS:
         return str(value)
     if not isinstance(value, str):
         raise _usage(name, "not text")

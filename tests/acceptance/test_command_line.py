@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import subprocess
 import sys
@@ -27,8 +28,26 @@ def test_help_names_every_command(penstock: Penstock) -> None:
         assert penstock.run(command, "--help").startswith("Usage: penstock")
 
 
+def test_the_version_is_told(penstock: Penstock) -> None:
+    assert penstock.run("--version").startswith("penstock 0.")
+
+
+def test_output_that_cannot_be_written_is_told(penstock: Penstock) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [COMMAND, "status"], env=penstock.environ, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
 MISTAKES = {
     "no such file": (("push", "--source", "a", "missing.html"), 2, "missing.html: no such file or directory"),
+    "source with a slash": (("push", "--source", "a/b", "page.txt"), 2, "without spaces and slashes"),
+    "no URL": (("push", "--source", "a", "--url", "page.html", "page.txt"), 2, "http or https URL"),
+    "empty item": (("push", "--source", "a", "--item", "", "page.txt"), 2, "--item must not be empty"),
+    "failure beyond count": (("failures", "--payload", "9" * 25), 2, "--payload"),
     "no source": (("push", "page.txt"), 2, "--source"),
     "item for a directory": (("push", "--source", "a", "--item", "1", "."), 2, "--url and --item name one page"),
     "unknown format": (("push", "--source", "a", "--format", "xml", "page.txt"), 2, "page, ndjson or warc"),
@@ -62,6 +81,9 @@ def test_a_mistake_is_told_in_one_sentence(penstock: Penstock, tmp_path: Path, m
         ("PENSTOCK_BATSH_SIZE", "5", "PENSTOCK_BATCH_SIZE"),
         ("PENSTOCK_STORE_URL", "mysql://x", "PENSTOCK_STORE_URL"),
         ("PENSTOCK_REDIS_URL", "http://x", "PENSTOCK_REDIS_URL"),
+        ("PENSTOCK_REDIS_URL", "redis://127.0.0.1:port/0", "PENSTOCK_REDIS_URL"),
+        ("PENSTOCK_STORE_URL", "postgresql://127.0.0.1:port/x", "PENSTOCK_STORE_URL"),
+        ("PENSTOCK_STORE_URL", "sqlite:////no/such/folder/x.db", "PENSTOCK_STORE_URL"),
     ],
 )
 def test_a_wrong_setting_is_named(penstock: Penstock, name: str, value: str, told: str) -> None:
@@ -102,6 +124,31 @@ def test_a_full_stream_refuses_and_says_so(penstock: Penstock) -> None:
     assert done.returncode == 75
     assert "high-water mark" in done.stderr.decode()
     assert penstock.json("status")["stream"] == 2
+
+
+def test_what_redis_could_not_write_to_a_full_disk_is_not_called_pushed(penstock: Penstock, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("only root can make a small disk")
+    try:
+        small = Penstock(disk / "home")
+        small.run("push", "--source", "a", "--item", "1", "-", stdin=PAGE)
+        filler = disk / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        done = small.attempt("push", "--source", "a", "--item", "2", "-", stdin=PAGE * 40)
+        assert done.returncode == 75, done
+        assert "disk" in done.stderr.decode()
+        assert "Traceback" not in done.stderr.decode()
+        filler.unlink()
+        wait_for(
+            "Redis to take pages again", lambda: small.attempt("push", "--source", "a", "-", stdin=PAGE).returncode == 0
+        )
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_push_waits_for_room_when_asked_to(penstock: Penstock) -> None:

@@ -367,7 +367,7 @@ def test_redis_that_cannot_start_says_why(home: Path) -> None:
 def test_redis_refuses_data_that_the_found_program_would_not_see(home: Path) -> None:
     (home / "redis" / "appendonlydir").mkdir(parents=True)
     environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT)}
-    code = "from worker.embedded.redis_server import find_program; find_program((99, 0))"
+    code = "from worker.embedded.redis_kind import find_program; find_program((99, 0))"
     said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert "No Redis server 99.0 or newer was found for this platform: set PENSTOCK_REDIS_URL" in said.stderr
 

@@ -9,6 +9,7 @@ import redis
 
 from tasks.errors import StreamFull, StreamUnavailable, TooLarge
 from tasks.steps.page import Payload
+from tasks.steps.payload import decode_fields
 from worker.audit import audit
 from worker.store import EpochLedger
 from worker.stream import GROUP, PageStream, connect
@@ -122,6 +123,34 @@ def test_a_body_above_the_limit_is_refused_before_anything_is_pushed(open_stream
     with pytest.raises(TooLarge, match="1001 bytes, the limit is 1000"):
         stream.push([*_payloads(1), Payload(source="s", body=b"x" * 1001)])
     assert stream.snapshot().length == 0
+
+
+def test_a_field_with_the_name_of_ours_does_not_confuse_the_ledger(open_stream: OpenStream) -> None:
+    stream = open_stream()
+    stream.push([Payload(source="s", body=b"text", extra={"_epoch": "0" * 16, "e": "kept"})])
+    (entry,) = stream.read(1, 10)
+    assert entry.epoch == stream.epoch()
+    payload = decode_fields(entry.fields, max_body=100)
+    assert payload.extra == {"e": "kept"}
+    stream.ack([entry.id])
+    assert stream.snapshot().accepted == 1
+
+
+def test_a_redis_that_is_nearly_full_takes_nothing_in(
+    open_stream: OpenStream, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = open_stream()
+    stream.push(_payloads(1))
+    used = int(client.info("memory")["used_memory"])
+    client.config_set("maxmemory", used + used // 20)
+    monkeypatch.setattr("worker.stream.MEMORY_SECONDS", 0.0)
+    try:
+        with pytest.raises(StreamFull, match="bytes of memory"):
+            open_stream("two").push(_payloads(1))
+    finally:
+        client.config_set("maxmemory", 0)
+    stream.push(_payloads(1))
+    assert stream.snapshot().accepted == 2
 
 
 def test_a_bare_xadd_is_counted_when_it_is_done(open_stream: OpenStream, client: redis.Redis) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tasks.base import Context, Limits
-from tasks.errors import HostDown, ParserCrash, Permanent
+from tasks.errors import HostDown, ParserCrash, Permanent, StoreUnavailable
 from tasks.fetch import fetch_due
-from tasks.ingest import pull
-from tasks.ports import Fetched, ItemLease, Settled
+from tasks.ingest import next_count, pull
+from tasks.ports import Entry, Fetched, ItemLease, Settled
 from tasks.retry import retry_due
 from tasks.steps.page import Arrival, PageResult, Payload, SourceProfile
 from tests.support.corpus import page
@@ -48,12 +48,12 @@ class _Hosts:
     """A fetcher that gives the answers that a test has."""
 
     def __init__(self, answers: Mapping[str, Fetched | Exception]) -> None:
-        self.answers = answers
+        self.answers, self.profile = answers, SITE
 
     def fetch_all(
         self, leases: Sequence[ItemLease], profile_of: Callable[[str], SourceProfile]
     ) -> Mapping[str, Fetched | Exception]:
-        assert profile_of("site") is SITE
+        assert profile_of("site") == self.profile
         return {lease.token: self.answers[lease.item_key] for lease in leases}
 
 
@@ -152,6 +152,63 @@ def test_an_entry_that_was_committed_but_not_acknowledged_is_not_applied_again(c
     assert (store.counts(), stream.snapshot().length) == (before, 0)
 
 
+class _Away:
+    """A store that does not answer for a while."""
+
+    def __init__(self, store: SqlStore, *, commits: int = 0, pings: int = 0) -> None:
+        self._store, self._commits, self._pings = store, commits, pings
+
+    def ping(self) -> None:
+        self._pings -= 1
+        if self._pings >= 0:
+            raise StoreUnavailable
+
+    def commit(self, arrivals: Sequence[Arrival], *, worker: str, now: int) -> list[Settled]:
+        self._commits -= 1
+        if self._commits >= 0:
+            raise StoreUnavailable
+        return self._store.commit(arrivals, worker=worker, now=now)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_while_the_store_is_away_nothing_is_read(ctx: Context, store: SqlStore) -> None:
+    assert isinstance(ctx.stream, PageStream)
+    _push(ctx, _text(1))
+    with pytest.raises(StoreUnavailable):
+        pull(replace(ctx, store=_Away(store, pings=1)))
+    assert (ctx.stream.snapshot().pending, ctx.stream.snapshot().length) == (0, 1)
+
+
+def test_a_batch_in_hand_waits_for_a_store_that_went_away(ctx: Context, store: SqlStore) -> None:
+    assert isinstance(ctx.stream, PageStream)
+    _push(ctx, _text(1), _text(2))
+    assert pull(replace(ctx, store=_Away(store, commits=10))) == {"new": 2}
+    assert ctx.stream.snapshot().length == 0
+
+
+def test_a_stop_gives_the_batch_in_hand_back(ctx: Context, store: SqlStore) -> None:
+    assert isinstance(ctx.stream, PageStream)
+    _push(ctx, _text(1))
+    stopped = iter([False] * 3 + [True] * 100)
+    with pytest.raises(StoreUnavailable):
+        pull(replace(ctx, store=_Away(store, commits=10), wait=lambda _: next(stopped)))
+    assert ctx.stream.snapshot().pending == 1
+
+
+def test_reads_grow_while_pages_are_small_and_shrink_for_large_and_slow_ones() -> None:
+    def after(count: int, size: int, seconds: float) -> int:
+        return next_count(LIMITS, count, [Entry("1-1", "e", {b"body": b"x" * size})] * count, seconds)
+
+    assert after(16, 5_000, 0.1) == 32
+    assert after(50, 5_000, 0.1) == LIMITS.batch_size
+    assert after(16, LIMITS.batch_bytes // 4, 0.1) == 4
+    assert after(16, LIMITS.batch_bytes * 2, 0.1) == 1
+    assert after(16, 5_000, 40.0) == 2
+    assert next_count(LIMITS, 7, [], 1.0) == 7
+
+
 class _Picky:
     """A store that refuses one page for good, as a database does with a value that it cannot hold."""
 
@@ -225,6 +282,20 @@ def test_a_host_that_is_down_costs_its_items_no_attempt(ctx: Context, store: Sql
     record = store.page_record("site", "2")
     assert record is not None
     assert (record["depth"], record["parent"], record["url"]) == (1, "0", "http://site.example/2")
+
+
+def test_a_fault_of_ours_in_one_fetch_leaves_the_others_alone(ctx: Context, store: SqlStore) -> None:
+    _push(ctx, page(("A page that names two items.",), ("2", "3")))
+    pull(ctx)
+    answer = Fetched(url="http://site.example/3", status=200, body=_text(3), content_type=None, fetched_at=_now())
+    once = replace(LIMITS, retry_base_us=60_000_000, retry_cap_us=60_000_000)
+    wide = SourceProfiles({"site": replace(SITE, concurrency=2)})
+    hosts = _Hosts({"2": RuntimeError("a bug"), "3": answer})
+    hosts.profile = wide.get("site")
+    assert fetch_due(replace(ctx, fetcher=hosts, limits=once, profiles=wide)) == {"retry_later": 1, "fetched": 1}
+    (failure,) = store.failures(FailureFilter())
+    assert (failure["error_class"], failure["item"], failure["attempts"]) == ("HttpError", "2", 1)
+    assert "RuntimeError: a bug" in failure["message"]
 
 
 def _now() -> Any:

@@ -136,8 +136,9 @@ def test_all_problems_are_told_at_once() -> None:
 
 def test_a_lease_that_ends_before_its_work_is_told() -> None:
     (line,) = told(LEASE_SECONDS="20")
-    assert line.startswith("PENSTOCK_LEASE_SECONDS (20) must be at least 32: PENSTOCK_PULL_SECONDS and")
-    assert "PENSTOCK_FETCH_LEASE_SECONDS (300) must be at least twice" in told(FETCH_TIMEOUT_SECONDS="151")[0]
+    assert line.startswith("PENSTOCK_LEASE_SECONDS (20) must be at least 82: PENSTOCK_PULL_SECONDS, ")
+    assert "PENSTOCK_LEASE_SECONDS (120) must be at least 203" in told(FETCH_TIMEOUT_SECONDS="151")[0]
+    assert "PENSTOCK_FETCH_LEASE_SECONDS (300) must be at least twice" in told(FETCH_TIMEOUT_SECONDS="151")[1]
     assert "PENSTOCK_RETRY_MAX_SECONDS (5) must not be less" in told(RETRY_MAX_SECONDS="5")[0]
 
 

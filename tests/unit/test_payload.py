@@ -12,11 +12,19 @@ from hypothesis import strategies as st
 
 from tasks.errors import Malformed, PenstockError, TooLarge, Truncated, UsageError
 from tasks.steps.page import Payload
-from tasks.steps.payload import MAX_SOURCE, decode_fields, encode_fields, envelope_of, from_envelope, to_envelope
+from tasks.steps.payload import (
+    MAX_SOURCE,
+    decode_fields,
+    encode_fields,
+    envelope_of,
+    from_envelope,
+    reopened,
+    to_envelope,
+)
 
 LIMIT = 10_000
 NAMES = {"v", "source", "body", "body_b64", "item", "url", "fetched_at", "content_type", "status", "depth", "parent",
-         "enc", "e"}  # fmt: skip
+         "enc", "_epoch"}  # fmt: skip
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30)
 moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
@@ -112,7 +120,7 @@ def test_a_wrong_field_is_named_and_the_entry_still_kept(changes: dict[str, byte
 
 
 def test_what_is_readable_of_a_malformed_entry_is_kept() -> None:
-    kept = envelope_of(entry(item=b"17", depth=b"x", url=b"\xff", other=b"\x00\xfe", e=b"0123"))
+    kept = envelope_of(entry(item=b"17", depth=b"x", url=b"\xff", other=b"\x00\xfe", _epoch=b"0123"))
     assert (kept.source, kept.item, kept.url, kept.depth, kept.body) == ("a", "17", None, 0, b"hello")
     assert kept.extra == {"depth": "x", "url": "\\xff", "other": "\\x00\\xfe"}
 
@@ -123,7 +131,7 @@ def test_text_that_utf8_cannot_hold_is_refused_when_it_is_pushed() -> None:
 
 
 def test_times_become_utc_and_empty_fields_are_absent() -> None:
-    payload = decode(entry(fetched_at=b"2022-02-24T07:41:09.5+01:00", item=b"", url=b"", e=b"abc", x=b"y"))
+    payload = decode(entry(fetched_at=b"2022-02-24T07:41:09.5+01:00", item=b"", url=b"", _epoch=b"abc", x=b"y"))
     assert payload.fetched_at == datetime(2022, 2, 24, 6, 41, 9, 500_000, tzinfo=UTC)
     assert (payload.item, payload.url, payload.extra) == (None, None, {"x": "y"})
 
@@ -233,3 +241,35 @@ def test_no_envelope_makes_it_raise_anything_else(envelope: dict[str, object]) -
     except PenstockError as error:
         pytest.fail(repr(error))
     decode_fields(decode_keys(encode_fields(payload)), max_body=LIMIT)
+
+
+KEPT = {
+    "version": {"v": b"2"},
+    "depth": {"depth": b"deep"},
+    "source": {"source": b""},
+    "packing": {"enc": b"lzma"},
+    "frame": {"enc": b"zstd", "body": b"no frame at all"},
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_an_entry_that_was_kept_is_as_wrong_when_it_is_read_again(kind: str) -> None:
+    fields = entry(**KEPT[kind])
+    with pytest.raises(PenstockError) as first:
+        decode_fields(fields, max_body=LIMIT)
+    with pytest.raises(type(first.value)) as again:
+        reopened(envelope_of(fields), max_body=LIMIT)
+    assert again.value.message == first.value.message
+
+
+def test_a_payload_with_a_good_envelope_is_itself_when_it_is_read_again() -> None:
+    payload = decode_fields(entry(item=b"1", other=b"kept"), max_body=LIMIT)
+    assert reopened(payload, max_body=LIMIT) is payload
+
+
+def test_more_unknown_fields_than_redis_can_take_are_refused() -> None:
+    many = {f"x{number}": "y" for number in range(501)}
+    with pytest.raises(UsageError, match="501 unknown fields"):
+        encode_fields(Payload(source="a", body=b"b", extra=many))
+    with pytest.raises(UsageError, match="503 fields"):
+        from_envelope({"source": "a", "body": "b", **many})

@@ -6,6 +6,7 @@ Only the standard library, typer and rich are imported at the top of these files
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -29,6 +30,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        sys.stdout.write(f"penstock {installed('penstock')}\n")
+        raise typer.Exit
+
+
 for group in (run, ingress, look, failures, sources):
     group.register(app)
 
@@ -40,9 +54,13 @@ def main() -> None:
     except PenstockError as error:
         sys.stderr.write(f"penstock: {error}\n")
         sys.exit(_exit_code(error))
-    except BrokenPipeError:  # the reader of our output left, as with | head
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output left, as with | head
+            sys.stderr.close()
+            sys.exit(0)
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"penstock: {where}{error.strerror or error}\n")
+        sys.exit(EXIT_CHECK_FAILED)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
 

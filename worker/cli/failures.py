@@ -14,6 +14,8 @@ from worker.cli.output import Json, clean, say, say_json, table
 if TYPE_CHECKING:
     from worker.store import FailureFilter
 
+MAX = 2**63 - 1  # what a database counts to
+
 Source = Annotated[str | None, typer.Option(help="Only of this source.", show_default=False)]
 ErrorClass = Annotated[str | None, typer.Option("--class", help="Only of this error class.", show_default=False)]
 Fingerprint = Annotated[str | None, typer.Option(help="Only of this group.", show_default=False)]
@@ -21,8 +23,11 @@ State = Annotated[
     str | None, typer.Option(help="Only in this state: waiting, dead, resolved, dropped.", show_default=False)
 ]
 Item = Annotated[str | None, typer.Option(help="Only of this item ID or URL.", show_default=False)]
-Ids = Annotated[list[int] | None, typer.Option("--id", help="Only this failure; may be repeated.", show_default=False)]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many, oldest first.", show_default=False)]
+Ids = Annotated[
+    list[int] | None,
+    typer.Option("--id", min=1, max=MAX, help="Only this failure; may be repeated.", show_default=False),
+]
+Limit = Annotated[int | None, typer.Option(min=1, max=MAX, help="At most so many, oldest first.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")]
 All = Annotated[bool, typer.Option("--all", help="Every open failure, without a filter.")]
 
@@ -69,7 +74,8 @@ def failures(
     state: State = None,
     item: Item = None,
     payload: Annotated[
-        int | None, typer.Option(metavar="ID", help="Write the bytes of this failure to standard output.")
+        int | None,
+        typer.Option(metavar="ID", min=1, max=MAX, help="Write the bytes of this failure to standard output."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from worker.readers import Read
 
 MAX_TOLD = 20
+SOURCE_NAME = re.compile(r"[^\s/\x00-\x1f]+")
+SURROGATES = range(0xD800, 0xE000)  # how Python holds bytes of an argument that are no text
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +71,7 @@ def push(
         item=item,
         content_type=content_type,
         fmt=form,
-        stdin=sys.stdin.buffer,
+        stdin=sys.stdin.buffer if sys.stdin is not None else io.BytesIO(),
         max_body=runtime().settings.max_body_bytes,
     )
     tally = _Tally(total_bytes(paths))
@@ -76,8 +80,11 @@ def push(
             for batch in batched(tally.good(reads)):
                 tally.pushed += len(push_batch(stream, batch, wait=wait, on_wait=tally.waits))
         except StreamFull as error:
-            message = f"{error} ({tally.pushed} payloads were pushed before)"
+            message = f"{error} ({tally.pushed:,} payloads were pushed before)"
             raise StreamFull(message) from error
+        except KeyboardInterrupt:
+            warn(f"penstock: interrupted; {tally.pushed:,} payloads were pushed")
+            raise
     _summary(tally, json=json)
 
 
@@ -93,8 +100,18 @@ def _check_usage(paths: list[str], source: str | None, url: str | None, item: st
     if names_page and (len(paths) != 1 or Path(paths[0]).is_dir()):
         message = "--url and --item name one page: give exactly one file with them"
         raise UsageError(message)
-    if source == "":
-        message = "--source must not be empty"
+    for option, value in (("--source", source), ("--url", url), ("--item", item)):
+        if value == "":
+            message = f"{option} must not be empty"
+            raise UsageError(message)
+        if value is not None and any(ord(char) in SURROGATES for char in value):
+            message = f"{option} is not UTF-8 text"
+            raise UsageError(message)
+    if source is not None and not SOURCE_NAME.fullmatch(source):
+        message = f"--source is a name without spaces and slashes, not '{source}'"
+        raise UsageError(message)
+    if url is not None and not url.lower().startswith(("http://", "https://")):
+        message = f"--url takes an http or https URL, not '{url}'"
         raise UsageError(message)
 
 
@@ -104,6 +121,7 @@ class _Tally:
     def __init__(self, total: int | None) -> None:
         self.pushed = 0
         self.bytes = 0
+        self.skipped = 0
         self.errors: list[str] = []
         self._total = total
         self._progress: Progress | None = None
@@ -132,7 +150,9 @@ class _Tally:
                 self._progress.update(self._task, completed=self.bytes, description=f"{self.pushed:,} pushed")
             if isinstance(read.result, UsageError):
                 self._tell(read.result)
-            elif read.result is not None:
+            elif read.result is None:
+                self.skipped += 1
+            else:
                 yield read.result
 
     def waits(self) -> None:
@@ -150,9 +170,10 @@ def _summary(tally: _Tally, *, json: bool) -> None:
     if len(tally.errors) > MAX_TOLD:
         warn(f"penstock: … and {len(tally.errors) - MAX_TOLD} more like these")
     if json:
-        say_json({"pushed": tally.pushed, "errors": tally.errors})
+        say_json({"pushed": tally.pushed, "skipped": tally.skipped, "errors": tally.errors})
     else:
-        refused = f", {len(tally.errors)} could not be read" if tally.errors else ""
-        say(f"{tally.pushed:,} pushed{refused}")
+        refused = f", {len(tally.errors):,} could not be read" if tally.errors else ""
+        skipped = f", {tally.skipped:,} records that are no pages skipped" if tally.skipped else ""
+        say(f"{tally.pushed:,} pushed{skipped}{refused}")
     if tally.errors:
         raise typer.Exit(2)

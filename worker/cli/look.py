@@ -71,7 +71,9 @@ def audit(*, json: Json = False) -> None:
 def show(
     key: Annotated[str, typer.Argument(help="SOURCE/ITEM, a URL, or a content hash.")],
     *,
-    revision: Annotated[int | None, typer.Option(min=1, help="An older revision.", show_default=False)] = None,
+    revision: Annotated[
+        int | None, typer.Option(min=1, max=2**31, help="An older revision.", show_default=False)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show a stored page."""
@@ -79,8 +81,12 @@ def show(
 
     records = open_store(runtime()).find_pages(key, revision=revision)
     if not records:
-        which = f"no revision {revision} of" if revision else "no page for"
-        message = f"{which} '{key}': give SOURCE/ITEM, a URL, or a content hash as 'penstock export' prints them"
+        if revision and open_store(runtime()).find_pages(key):
+            message = f"'{key}' has no revision {revision}"
+        else:
+            message = (
+                f"no page for '{key}': give SOURCE/ITEM, a URL, or a content hash as 'penstock export' prints them"
+            )
         raise UsageError(message)
     if json:
         say_json(records[0] if len(records) == 1 else records)

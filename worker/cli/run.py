@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Annotated
 
 import typer
@@ -72,6 +73,8 @@ def work(
         from worker.drain import drain as run_drain
 
         raise typer.Exit(run_drain(rt, roles, processes))
+    # Celery warns of root because of pickle, which is not accepted here.
+    warnings.filterwarnings("ignore", module="celery.platforms")
     app.worker_main(worker_arguments(roles, processes))
 
 

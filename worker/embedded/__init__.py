@@ -5,8 +5,8 @@ it lives. A *keeper* (``python -m worker.embedded``) per server is started by th
 child, restarts it when it dies, and stops it when it gets that lock for itself, which means that nobody is left. The
 kernel frees locks at SIGKILL too, so there is no count that could be wrong.
 
-``users`` joins a server · ``keeper`` keeps one · ``server`` is what they need to know of it · ``redis_server`` and
-``postgres_server`` are the two kinds · ``postgres_files`` makes a database · ``places`` and ``locks`` are the tools.
+``users`` joins a server · ``keeper`` keeps one · ``server`` is what they need to know of it · ``redis_kind`` and
+``postgres_kind`` are the two kinds · ``postgres_files`` makes a database · ``places`` and ``locks`` are the tools.
 Nothing heavy is imported here: the keeper must be up in a blink.
 """
 
@@ -31,7 +31,7 @@ def redis_server(home: Path, *, maxmemory: str = "1gb") -> Embedded:
     no Redis can run, ``StreamUnavailable`` when it does not start.
     """
     _refuse_windows()
-    from worker.embedded.redis_server import RedisServer  # noqa: PLC0415 (fcntl does not exist on Windows)
+    from worker.embedded.redis_kind import RedisServer  # noqa: PLC0415 (fcntl does not exist on Windows)
     from worker.embedded.users import join  # noqa: PLC0415
 
     return join(RedisServer(home=_absolute(home), maxmemory=maxmemory))
@@ -44,7 +44,7 @@ def postgres_server(home: Path, *, run_as: int = NOBODY) -> Embedded:
     ``UsageError`` where no PostgreSQL can run, ``StoreUnavailable`` when it does not start.
     """
     _refuse_windows()
-    from worker.embedded.postgres_server import PostgresServer  # noqa: PLC0415 (as above)
+    from worker.embedded.postgres_kind import PostgresServer  # noqa: PLC0415 (as above)
     from worker.embedded.users import join  # noqa: PLC0415
 
     return join(PostgresServer(home=_absolute(home), run_as=run_as))

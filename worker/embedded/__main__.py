@@ -47,10 +47,10 @@ def _options() -> Namespace:
 def _server(options: Namespace) -> Server:
     # Only the one that is needed, to be up sooner.
     if options.kind == "redis":
-        from worker.embedded.redis_server import RedisServer  # noqa: PLC0415
+        from worker.embedded.redis_kind import RedisServer  # noqa: PLC0415
 
         return RedisServer(home=options.home.resolve(), maxmemory=options.maxmemory)
-    from worker.embedded.postgres_server import PostgresServer  # noqa: PLC0415
+    from worker.embedded.postgres_kind import PostgresServer  # noqa: PLC0415
 
     return PostgresServer(home=options.home.resolve(), run_as=options.run_as)
 

@@ -176,8 +176,13 @@ def postponed(tx: Transaction, lease: ItemLease, until: int) -> bool:
     """Give an item back, and its part of the run's budget too; see ``Store.item_postponed``."""
     given_back = bool(tx.run(_POSTPONED, until, lease.source, lease.item_key, lease.token))
     if given_back:
-        tx.write(_COUNT_RUN, [(clean.text(lease.token.rpartition("/")[0]), lease.source, -1)])
+        _give_back(tx, lease)
     return given_back
+
+
+def _give_back(tx: Transaction, lease: ItemLease) -> None:
+    """Return the item's part of the run's budget: nothing was fetched."""
+    tx.write(_COUNT_RUN, [(clean.text(lease.token.rpartition("/")[0]), lease.source, -1)])
 
 
 def failed(tx: Transaction, lease: ItemLease, failure: FetchFailure, now: int) -> ItemState | None:
@@ -199,6 +204,8 @@ def failed(tx: Transaction, lease: ItemLease, failure: FetchFailure, now: int) -
     )
     if not rows:
         return None
+    if not failure.counts:
+        _give_back(tx, lease)
     failures.upsert(tx, [_failure_row(lease, failure, attempts=rows[0][0], now=now)])
     return state
 

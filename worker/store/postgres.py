@@ -49,6 +49,11 @@ _AWAY: Final = (
     errors.IdleInTransactionSessionTimeout,
 )
 _NEVER: Final = (errors.InvalidPassword, errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName)
+# When a connection is refused, psycopg has no code of the error, only the server's words.
+_REFUSED: Final = re.compile(
+    r"FATAL: +(password authentication failed|no pg_hba.conf entry|(role|database|user) .* does not exist)"
+    r"|invalid (port|integer|URI|connection option)|no password supplied"
+)
 # Connections of the parent that a forked child must neither use nor close: closing would end the parent's session.
 _inherited: Final[list[psycopg.Connection[Row]]] = []
 
@@ -166,7 +171,7 @@ def _mapped(error: psycopg.Error) -> PenstockError | None:
     message = told[0] if told else type(error).__name__
     if isinstance(error, _CONFLICTS):
         return StoreConflict(f"PostgreSQL: {message}")
-    if isinstance(error, _NEVER):
+    if isinstance(error, _NEVER) or _REFUSED.search(str(error)):
         return UsageError(f"PostgreSQL refuses the connection: {message}")
     if isinstance(error, psycopg.DataError):
         return Permanent(f"the store refuses the data: {message}")

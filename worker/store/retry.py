@@ -20,8 +20,11 @@ from worker.store.commit import apply
 from worker.store.deliveries import HOUR_US, shard_of, sighting_of
 from worker.store.driver import Row, Transaction, statement
 
-_DUE: Final = """SELECT id FROM failure WHERE state = 'waiting' AND kind = 'payload' AND next_attempt_at <= ?
-  AND coalesce(lease_until, 0) <= ? ORDER BY next_attempt_at LIMIT ? {lock failure SKIP LOCKED}"""
+MOST_CRASHES: Final = 20  # attempts of a failure after which a process that died with it is taken as its doing
+
+_DUE: Final = f"""SELECT id FROM failure WHERE state = 'waiting' AND kind = 'payload' AND next_attempt_at <= ?
+  AND coalesce(lease_until, 0) <= ? AND attempts < {MOST_CRASHES}
+  ORDER BY next_attempt_at LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constant)
 _OLDER: Final = f"""SELECT id FROM failure WHERE state IN {failures.OPEN} AND kind = 'payload' AND parser = ?
   AND parser_version < ? AND coalesce(lease_until, 0) <= ?
   ORDER BY parser_version, id LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constants)
@@ -203,7 +206,8 @@ def expire(tx: Transaction, now: int, most: int) -> int:
     """Give up failures that took their process down ``most`` times, as leases that never came back tell."""
     rows = tx.run(
         """UPDATE failure SET state = 'dead', next_attempt_at = NULL, lease_until = NULL, lease_token = NULL
-        WHERE state = 'waiting' AND kind = 'payload' AND lease_until <= ? AND attempts >= ? RETURNING id""",
+        WHERE state = 'waiting' AND kind = 'payload' AND coalesce(lease_until, 0) <= ? AND attempts >= ?
+        RETURNING id""",
         now,
         most,
     )

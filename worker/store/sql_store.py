@@ -45,6 +45,10 @@ class SqlStore:
 
     # --- the port, see tasks.ports.Store ---------------------------------------------------------------------------
 
+    def ping(self) -> None:
+        """See ``Store``."""
+        self._read(lambda tx: tx.run("SELECT 1"))
+
     def commit(self, arrivals: Sequence[Arrival], *, worker: str, now: int) -> list[Settled]:
         """See ``Store``."""
         if not arrivals:

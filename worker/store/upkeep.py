@@ -8,8 +8,6 @@ from typing import Final
 from worker.store import clean, failures, frontier, retry
 from worker.store.driver import Transaction
 
-MOST_CRASHES: Final = 20  # attempts of a failure after which a process that died with it is taken as its doing
-
 _NOTE: Final = """INSERT INTO ledger_epoch (epoch, first_seen, last_seen, accepted) VALUES (?, ?, ?, ?)
   ON CONFLICT (epoch) DO UPDATE SET last_seen = excluded.last_seen,
     accepted = CASE WHEN excluded.accepted > ledger_epoch.accepted THEN excluded.accepted
@@ -21,7 +19,7 @@ def upkeep(tx: Transaction, *, epoch: str, accepted: int, now: int) -> Mapping[s
     done = {
         "items_freed": frontier.free_expired(tx, now),
         "items_due_again": frontier.push_again(tx, now) if _is_new(tx, epoch) else 0,
-        "failures_given_up": retry.expire(tx, now, MOST_CRASHES),
+        "failures_given_up": retry.expire(tx, now, retry.MOST_CRASHES),
         "failures_resolved": failures.resolve_superseded(tx, now),
     }
     tx.run(_NOTE, clean.text(epoch), now, now, accepted)
