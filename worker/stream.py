@@ -130,19 +130,21 @@ class PageStream:
             return []
         with _mapped():
             self._require_memory()
-            ids = self._push_and_look(args)
+            head = (GROUP, secrets.token_hex(8), self._high_water)
+            ids = self._script(stream_scripts.PUSH, *head, *args)
+            self._require_disk()
         return [entry_id.decode() for entry_id in ids]
 
-    def _push_and_look(self, args: Sequence[Any]) -> list[bytes]:
-        """Push, and look in the same round trip whether Redis' file took it: it answers before it is sure."""
-        calls = self._redis.pipeline(transaction=False)
-        head = (GROUP, secrets.token_hex(8), self._high_water)
-        calls.eval(stream_scripts.PUSH, 2, self._key, self._meta, *head, *args)
-        calls.info("persistence")
-        ids, persistence = calls.execute()
-        if persistence.get("aof_enabled") and persistence.get("aof_last_write_status") != "ok":
+    def _require_disk(self) -> None:
+        """Refuse to call pushed what Redis could not write to its file.
+
+        Redis writes the file before it answers, but answers the same when that failed; only the next command is
+        refused. Asking in the same pipeline would be too early. (A write that Redis puts off because its disk is busy
+        may still fail after this; only WAITAOF of Redis 7.2 or appendfsync always close that gap.)
+        """
+        state = self._redis.info("persistence")
+        if state.get("aof_enabled") and state.get("aof_last_write_status") != "ok":
             raise StreamFull(DISK_FULL)
-        return cast("list[bytes]", ids)
 
     def _require_memory(self) -> None:
         """Refuse while Redis is nearly full. At its very limit Celery's own messages would not pass any more."""

@@ -126,7 +126,7 @@ def test_a_full_stream_refuses_and_says_so(penstock: Penstock) -> None:
     assert penstock.json("status")["stream"] == 2
 
 
-def test_what_redis_could_not_write_to_a_full_disk_is_not_called_pushed(penstock: Penstock, tmp_path: Path) -> None:
+def test_what_redis_could_not_write_to_a_full_disk_is_not_called_pushed(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True, check=False)
