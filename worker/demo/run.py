@@ -187,8 +187,8 @@ def _print_ledger(ledger: Audit) -> None:
 def _print_failures(store: SqlStore) -> None:
     from worker.store import FailureFilter
 
-    _say("\nThe site breaks some pages on purpose. Each of them once, and why it failed; those that are resolved were whole")
-    _say("when they were fetched again. What could not be fetched at all was never a payload, and is not in the sum above.")
+    _say("\nThe site breaks some pages on purpose. Each is here once, with the reason; the resolved ones were whole")
+    _say("when they were fetched again. What could not be fetched at all was never a payload: it is not in the sum.")
     for group in store.failure_groups(FailureFilter()):
         _say(f"  {group['count']:4} {group['error_class']:14} {group['state']:9} {group['message'][:90]}")
 
