@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -179,9 +180,12 @@ def test_bad_lines_are_told_and_the_rest_is_pushed(penstock: Penstock) -> None:
 
 
 def test_the_dashboard_asks_for_its_password_and_names_the_tasks(penstock: Penstock) -> None:
-    penstock.environ["PENSTOCK_FLOWER_PORT"] = "25555"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    penstock.environ["PENSTOCK_FLOWER_PORT"] = str(port)
     up = penstock.start("up", "--concurrency", "1")
-    address = "http://127.0.0.1:25555/api/tasks"
+    address = f"http://127.0.0.1:{port}/api/tasks"
 
     def answer(password: str) -> tuple[int, str]:
         token = base64.b64encode(f"penstock:{password}".encode()).decode()
