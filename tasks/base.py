@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import celery
 import structlog
 
-from tasks.errors import PenstockError, Transient
+from tasks.errors import MemoryLimit, ParserCrash, PenstockError, Transient
 from tasks.events import Event
 from tasks.ports import Clock, Fetcher, Profiles, Store, Stream
 from tasks.steps import policy
 from tasks.steps.page import Payload
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,23 @@ def context() -> Context:
             raise PenstockError(message)
         _built = (os.getpid(), _factory())
     return _built[1]
+
+
+def guarded(step: Callable[[], Result]) -> Result:
+    """Run the pure steps on one page; a bug of ours that this page meets becomes its own failure, not its batch's.
+
+    Raises our own errors as they are, and ``MemoryLimit`` or ``ParserCrash`` for all others.
+    """
+    try:
+        return step()
+    except PenstockError:
+        raise
+    except MemoryError as error:
+        message = "the page took more memory than there is"
+        raise MemoryLimit(message) from error
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"[:500]
+        raise ParserCrash(message) from error
 
 
 class PenstockTask(celery.Task[Any, Any]):

@@ -11,7 +11,7 @@ import celery
 import structlog
 from celery.exceptions import Reject
 
-from tasks.base import Context, Limits, PenstockTask, context
+from tasks.base import Context, Limits, PenstockTask, context, guarded
 from tasks.errors import (
     ParserCrash,
     PenstockError,
@@ -150,8 +150,8 @@ def _read_entry(ctx: Context, entry: Entry) -> tuple[Payload, PageResult | Penst
         if entry.deliveries > ctx.limits.max_deliveries:
             log.error(Event.DELIVERY_POISONED, entry=entry.id, deliveries=entry.deliveries)
             raise _poison(entry)
-        payload = decode_fields(entry.fields, max_body=ctx.limits.max_body_bytes)
-        return payload, understand(payload, ctx.profiles.get(payload.source))
+        arrived = payload = decode_fields(entry.fields, max_body=ctx.limits.max_body_bytes)
+        return payload, guarded(lambda: understand(arrived, ctx.profiles.get(arrived.source)))
     except Permanent as error:
         return payload or envelope_of(entry.fields, max_body=ctx.limits.max_body_bytes), error
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import celery
 import structlog
 
-from tasks.base import Context, PenstockTask, context
+from tasks.base import Context, PenstockTask, context, guarded
 from tasks.errors import Permanent
 from tasks.events import Event
 from tasks.ports import FailureLease
@@ -69,7 +69,7 @@ def attempt(ctx: Context, lease: FailureLease) -> RetryArrival:
     result: PageResult | FailureResult
     try:
         payload = reopened(lease.payload, max_body=ctx.limits.max_body_bytes)
-        result = understand(payload, ctx.profiles.get(payload.source))
+        result = guarded(lambda: understand(payload, ctx.profiles.get(payload.source)))
     except Permanent as error:
         refetch_at = ctx.next_attempt(error.error_class, lease.payload, lease.attempts)
         result = failure_of(error, lease.payload, lease.payload_hash, retry_at=_after(ctx, lease, refetch_at))

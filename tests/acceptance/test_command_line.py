@@ -43,6 +43,13 @@ def test_output_that_cannot_be_written_is_told(penstock: Penstock) -> None:
     assert "Traceback" not in done.stderr.decode()
 
 
+def test_a_closed_standard_input_is_told(penstock: Penstock) -> None:
+    command = ["sh", "-c", '"$0" push - --source a <&-', COMMAND]
+    done = subprocess.run(command, env=penstock.environ, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert "standard input is closed" in done.stderr.decode()
+
+
 MISTAKES = {
     "no such file": (("push", "--source", "a", "missing.html"), 2, "missing.html: no such file or directory"),
     "source with a slash": (("push", "--source", "a/b", "page.txt"), 2, "without spaces and slashes"),

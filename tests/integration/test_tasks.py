@@ -107,6 +107,21 @@ def test_one_bad_page_harms_itself_only(ctx: Context, told: list[str]) -> None:
     assert sorted(told) == ["Truncated", "UnknownFormat"]
 
 
+def test_a_bug_of_ours_that_one_page_meets_is_that_pages_failure(ctx: Context, store: SqlStore) -> None:
+    odd = SourceProfile(name="odd", item_url=5, hosts=("site.example",))  # type: ignore[arg-type]
+    profiles = SourceProfiles({"site": SITE, "odd": odd})
+    _push(ctx, _text(1), _text(2))
+    ctx.stream.push([Payload(source="odd", item="9", body=_text(3))])
+    assert pull(replace(ctx, profiles=profiles)) == {"new": 2, "failed": 1}
+    (failure,) = store.failures(FailureFilter())
+    assert (failure["error_class"], failure["item"], failure["state"]) == ("ParserCrash", "9", "dead")
+    assert store.failure_payload(failure["id"]) == _text(3)
+    store.replay(FailureFilter(item="9"), now=ctx.clock.now_us())
+    assert retry_due(replace(ctx, profiles=profiles)) == {"failed_again": 1}
+    store.replay(FailureFilter(item="9"), now=ctx.clock.now_us())
+    assert retry_due(ctx) == {"resolved": 1}
+
+
 def test_an_entry_that_is_no_payload_is_kept_with_what_it_has(ctx: Context, store: SqlStore) -> None:
     assert isinstance(ctx.stream, PageStream)
     ctx.stream.epoch()

@@ -71,7 +71,7 @@ def push(
         item=item,
         content_type=content_type,
         fmt=form,
-        stdin=sys.stdin.buffer if sys.stdin is not None else io.BytesIO(),
+        stdin=io.BytesIO() if sys.stdin is None else sys.stdin.buffer,  # None: closed, and then not among the paths
         max_body=runtime().settings.max_body_bytes,
     )
     tally = _Tally(total_bytes(paths))
@@ -89,6 +89,9 @@ def push(
 
 
 def _check_usage(paths: list[str], source: str | None, url: str | None, item: str | None, form: str | None) -> None:
+    if "-" in paths and sys.stdin is None:
+        message = "standard input is closed, there is nothing to read from -"
+        raise UsageError(message)
     for path in paths:
         if path != "-" and not Path(path).exists():
             message = f"{path}: no such file or directory"
