@@ -44,7 +44,7 @@ def test_output_that_cannot_be_written_is_told(penstock: Penstock) -> None:
 
 
 def test_a_closed_standard_input_is_told(penstock: Penstock) -> None:
-    command = ["sh", "-c", '"$0" push - --source a <&-', COMMAND]
+    command = ["sh", "-c", '"$0" push - --source a <&-', str(COMMAND)]
     done = subprocess.run(command, env=penstock.environ, capture_output=True, check=False)
     assert done.returncode == 2
     assert "standard input is closed" in done.stderr.decode()

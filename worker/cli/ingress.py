@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO, cast
 
 import typer
 
@@ -71,7 +71,7 @@ def push(
         item=item,
         content_type=content_type,
         fmt=form,
-        stdin=io.BytesIO() if sys.stdin is None else sys.stdin.buffer,  # None: closed, and then not among the paths
+        stdin=_stdin(paths),
         max_body=runtime().settings.max_body_bytes,
     )
     tally = _Tally(total_bytes(paths))
@@ -88,10 +88,17 @@ def push(
     _summary(tally, json=json)
 
 
-def _check_usage(paths: list[str], source: str | None, url: str | None, item: str | None, form: str | None) -> None:
-    if "-" in paths and sys.stdin is None:
+def _stdin(paths: list[str]) -> BinaryIO:
+    stream = cast("TextIO | None", sys.stdin)  # None when the shell closed it, which its type does not say
+    if stream is not None:
+        return stream.buffer
+    if "-" in paths:
         message = "standard input is closed, there is nothing to read from -"
         raise UsageError(message)
+    return io.BytesIO()
+
+
+def _check_usage(paths: list[str], source: str | None, url: str | None, item: str | None, form: str | None) -> None:
     for path in paths:
         if path != "-" and not Path(path).exists():
             message = f"{path}: no such file or directory"
