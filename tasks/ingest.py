@@ -84,11 +84,26 @@ def pull(ctx: Context) -> Counter[str]:
             began = ctx.clock.monotonic()
             reclaim_at = began + RECLAIM_SECONDS
         entries = ctx.stream.read(count, BLOCK_MS)
+        done += settle_all(ctx, entries)
+        count = next_count(ctx.limits, count, entries, ctx.clock.monotonic() - began)
+    return done
+
+
+def settle_all(ctx: Context, entries: Sequence[Entry]) -> Counter[str]:
+    """Handle what was read. What is left when the worker is to stop, or the store stays away, goes to another one."""
+    done: Counter[str] = Counter()
+    left = {entry.id: None for entry in entries}
+    try:
         for batch in batches(ctx, entries):
             done += settle(ctx, batch)
-            if ctx.stopping():  # what was read and is not parsed yet goes to another worker
+            for arrival in batch:
+                del left[arrival.entry_id]
+            if ctx.stopping():
                 break
-        count = next_count(ctx.limits, count, entries, ctx.clock.monotonic() - began)
+    except StoreUnavailable:
+        ctx.stream.give_back(list(left))
+        raise
+    ctx.stream.give_back(list(left))
     return done
 
 
@@ -141,6 +156,7 @@ def arrival_of(ctx: Context, entry: Entry) -> Arrival:
         payload=payload,
         payload_hash=body_hash,
         result=result,
+        serial=entry.serial,
     )
 
 

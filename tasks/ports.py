@@ -29,6 +29,7 @@ class Entry:
     epoch: str
     fields: Mapping[bytes, bytes] = field(repr=False)
     deliveries: int = 1  # this one included
+    serial: int | None = None  # its number among the payloads of its epoch, from 1; None for a bare XADD
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,9 @@ class Stream(Protocol):
 
     def ack(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge and delete entries whose outcome is committed."""
+
+    def give_back(self, entry_ids: Sequence[str]) -> None:
+        """Let go of entries that were read and not begun: the next ``reclaim`` takes them, and does not count it."""
 
     def push(self, payloads: Sequence[Payload]) -> list[str]:
         """Append payloads; return their entry ids. Raises ``StreamFull`` above the high-water mark."""

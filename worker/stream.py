@@ -1,9 +1,11 @@
 """Everything that speaks to the page stream: a Redis stream, one consumer group, and the accepted counter.
 
 Keys, all with one hash tag so that they share a slot: ``{ns}:pages`` is the stream, ``{ns}:pages:meta`` a hash
-with ``epoch`` (a random value made with the stream) and ``accepted`` (payloads taken in during that epoch).
-Each entry that is pushed through here carries the epoch in a field ``_epoch``: it says that the entry is counted.
-An entry without it came from a bare XADD and is counted when it is acknowledged.
+with ``epoch`` (a random value made with the stream), ``accepted`` (payloads taken in during that epoch) and ``serial``.
+Each entry that is pushed through here carries the epoch and a serial number of its own, counted from 1, in a field
+``_epoch`` (``<16 hex>.<serial>``): it says that the entry is counted, and a serial number that is neither in the stream
+nor in the store names the payload that is missing. An entry without it came from a bare XADD and is counted when it
+is acknowledged.
 
 Needs Redis 6.2. Nothing here trims, and nothing runs inside MULTI: a full Redis refuses MULTI, but still lets
 XREADGROUP, XCLAIM, XACK and XDEL pass.
@@ -41,7 +43,7 @@ MEMORY_SECONDS = 0.5  # how long a look at Redis' memory counts
 
 DISK_FULL = "Redis cannot write its file, its disk may be full: nothing is taken in; push the last pages again later"
 
-_EPOCH = re.compile(rb"[0-9a-f]{16}")
+_EPOCH = re.compile(rb"([0-9a-f]{16})(?:\.([0-9]{1,18}))?")  # entries of older versions have no serial number
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Snapshot:
     length: int
     pending: int
     first_id: str | None
+    serial: int = 0  # the last one given
 
 
 def connect(url: str) -> redis.Redis:
@@ -188,11 +191,13 @@ class PageStream:
     def reclaim(self) -> Entry | None:
         """Take over one entry: first of a process of this machine that has died, then one past its lease.
 
-        One at a time, so that a page that kills its process cannot raise the delivery count of its neighbours.
+        Call it with nothing in hand: what this very process still holds then, it never saw or could not finish, and is
+        taken again at once. One at a time, so that a page that kills its process cannot raise the delivery count of its
+        neighbours.
         """
         with _mapped():
             try:
-                for dead in self._dead_neighbours():
+                for dead in self._abandoned():
                     entry = self._reclaimed(self._script(stream_scripts.RECLAIM, GROUP, self.consumer, 0, dead))
                     if entry is not None:
                         return entry
@@ -213,11 +218,11 @@ class PageStream:
         entries, present = [], ""
         for entry_id, fields, deliveries in rows:
             name = entry_id.decode()
-            epoch = _epoch_in(fields)
+            epoch, serial = _counted_in(fields)
             if epoch is None:
                 epoch = present = present or self.epoch()
                 self._uncounted.add(name)
-            entries.append(Entry(name, epoch, fields, deliveries))
+            entries.append(Entry(name, epoch, fields, deliveries, serial))
         return entries
 
     def ack(self, entry_ids: Sequence[str]) -> None:
@@ -230,13 +235,21 @@ class PageStream:
             self._script(stream_scripts.ACK, GROUP, len(uncounted), *uncounted, *counted)
         self._uncounted.difference_update(uncounted)
 
+    def give_back(self, entry_ids: Sequence[str]) -> None:
+        """Let go of entries that were read and not begun: the next reclaim of any worker takes them, uncounted."""
+        if entry_ids:
+            with _mapped():
+                self._script(stream_scripts.GIVE_BACK, GROUP, self.consumer, self._lease_ms, *entry_ids)
+
     # --- looking ------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """Return the counters of one instant."""
         with _mapped():
-            epoch, accepted, length, pending, first = self._script(stream_scripts.SNAPSHOT, GROUP)
-        return Snapshot(epoch.decode() if epoch else None, accepted, length, pending, first.decode() if first else None)
+            epoch, accepted, length, pending, first, serial = self._script(stream_scripts.SNAPSHOT, GROUP)
+        return Snapshot(
+            epoch.decode() if epoch else None, accepted, length, pending, first.decode() if first else None, serial
+        )
 
     def accepted(self) -> tuple[str, int]:
         """Return the epoch and how many payloads were accepted in it; makes the stream where it is missing."""
@@ -254,7 +267,7 @@ class PageStream:
         total, start = 0, "-"
         with _mapped():
             while batch := self._redis.xrange(self._key, min=start, count=500):
-                total += sum(_epoch_in(fields) is None for _, fields in batch)
+                total += sum(_counted_in(fields)[0] is None for _, fields in batch)
                 start = f"({batch[-1][0].decode()}"
         return total
 
@@ -273,9 +286,13 @@ class PageStream:
             return []
         return [(row["name"].decode(), row["pending"], row["idle"]) for row in rows]
 
-    def _dead_neighbours(self) -> list[str]:
-        """Name the consumers with pending entries whose process ran on this machine and is gone."""
-        return [name for name, pending, _ in self._consumers() if pending and is_dead_neighbour(name)]
+    def _abandoned(self) -> list[str]:
+        """Name the consumers with pending entries that nobody works on: our own, and dead ones of this machine."""
+        return [
+            name
+            for name, pending, _ in self._consumers()
+            if pending and (name == self.consumer or is_dead_neighbour(name))
+        ]
 
     def forget_dead_consumers(self, idle_ms: int = 3_600_000) -> int:
         """Delete consumers with nothing pending that are dead here, or were not heard of for ``idle_ms``."""
@@ -287,10 +304,12 @@ class PageStream:
         return forgotten
 
 
-def _epoch_in(fields: Mapping[bytes, bytes]) -> str | None:
-    """Return the epoch that an entry was counted in; None for an entry that a bare XADD made."""
-    value = fields.get(EPOCH_FIELD.encode(), b"")
-    return value.decode() if _EPOCH.fullmatch(value) else None
+def _counted_in(fields: Mapping[bytes, bytes]) -> tuple[str | None, int | None]:
+    """Return the epoch that an entry was counted in, and its serial number; None for what a bare XADD made."""
+    found = _EPOCH.fullmatch(fields.get(EPOCH_FIELD.encode(), b""))
+    if found is None:
+        return None, None
+    return found[1].decode(), int(found[2]) if found[2] else None
 
 
 def _pairs(chunk: Any) -> list[tuple[bytes, Mapping[bytes, bytes]]]:

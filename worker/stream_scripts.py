@@ -26,7 +26,7 @@ local at = 4
 while at <= #ARGV do
   local n = tonumber(ARGV[at])
   local entry = {unpack(ARGV, at + 1, at + n)}
-  entry[n + 1], entry[n + 2] = '_epoch', epoch
+  entry[n + 1], entry[n + 2] = '_epoch', epoch .. '.' .. redis.call('HINCRBY', KEYS[2], 'serial', 1)
   ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', unpack(entry))
   redis.call('HINCRBY', KEYS[2], 'accepted', 1)
   at = at + n + 1
@@ -70,6 +70,21 @@ end
 return {id, count + 1, claimed[1][2]}
 """
 
+# What a consumer holds and did not begin: as idle as an entry whose lease ran out (ARGV 3, milliseconds), so that the
+# next one takes it at once, and with this delivery not counted. ARGV: group, consumer, lease, ids.
+GIVE_BACK = """
+local given = 0
+for at = 4, #ARGV do
+  local held = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[at], ARGV[at], 1, ARGV[2])
+  if #held == 1 then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[at],
+               'IDLE', ARGV[3], 'RETRYCOUNT', held[1][4] - 1, 'JUSTID')
+    given = given + 1
+  end
+end
+return given
+"""
+
 # XGROUP DELCONSUMER discards what is pending, so the check and the deletion are one call.
 FORGET_CONSUMER = """
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
@@ -82,11 +97,12 @@ return 0
 """
 
 SNAPSHOT = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return {false, 0, 0, 0, false} end
+if redis.call('EXISTS', KEYS[1]) == 0 then return {false, 0, 0, 0, false, 0} end
 local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
 local in_flight = 0
 if not pending.err then in_flight = pending[1] end
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
 return {redis.call('HGET', KEYS[2], 'epoch'), tonumber(redis.call('HGET', KEYS[2], 'accepted') or 0),
-        redis.call('XLEN', KEYS[1]), in_flight, first[1] and first[1][1] or false}
+        redis.call('XLEN', KEYS[1]), in_flight, first[1] and first[1][1] or false,
+        tonumber(redis.call('HGET', KEYS[2], 'serial') or 0)}
 """

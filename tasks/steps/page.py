@@ -149,6 +149,7 @@ class Arrival:
     payload: Payload
     payload_hash: str  # hex sha256 of the body
     result: PageResult | FailureResult
+    serial: int | None = None  # the payload's number in its epoch; None where its producer did not count it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

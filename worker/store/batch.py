@@ -59,6 +59,7 @@ class Delivered:
 
     key: EntryKey
     attempt: int
+    serial: int | None
     what: Sighting | Broken
 
 
@@ -87,7 +88,7 @@ def delivered(arrivals: Iterable[Arrival]) -> dict[EntryKey, Delivered]:
         key = EntryKey.of(arrival.epoch, arrival.entry_id)
         if key not in entries:
             what = observed(arrival.payload, arrival.payload_hash, arrival.result, arrival.observed_at)
-            entries[key] = Delivered(key, arrival.attempt, what)
+            entries[key] = Delivered(key, arrival.attempt, arrival.serial, what)
     return entries
 
 

@@ -25,13 +25,14 @@ _EARLIER: Final = statement(
     seq="int",
 )
 _INSERT: Final = statement(
-    """INSERT INTO delivery (epoch, ms, seq, source, item_key, outcome, payload_hash, page_id, sighting, failure_id,
-      error_class, worker, attempt, observed_at, handled_at)
-    SELECT epoch, ms, seq, source, item_key, outcome, payload_hash, page_id, sighting, failure_id,
+    """INSERT INTO delivery (epoch, ms, seq, serial, source, item_key, outcome, payload_hash, page_id, sighting,
+      failure_id, error_class, worker, attempt, observed_at, handled_at)
+    SELECT epoch, ms, seq, serial, source, item_key, outcome, payload_hash, page_id, sighting, failure_id,
       error_class, worker, attempt, observed_at, handled_at FROM {rows} WHERE true ON CONFLICT DO NOTHING""",
     epoch="text",
     ms="int",
     seq="int",
+    serial="int",
     source="text",
     item_key="text",
     outcome="text",
@@ -94,6 +95,7 @@ def _row(one: Delivered, effect: Effect, worker: str, now: int) -> Row:
     page, failure = (what, None) if isinstance(what, Sighting) else (None, what)
     return (
         *one.key,
+        one.serial,
         *what.identity,
         str(effect.outcome),
         what.payload_hash,
