@@ -1,8 +1,12 @@
 """The pump: a bootstep in each worker's main process that keeps its tasks alive.
 
 Celery's messages only say "go and look"; the pages wait in the stream and the due work in the store. So a message
-that is lost or doubled costs nothing, and this is the only place that sends them. Start and stop of the step are
-run again after every reconnection, which makes the pump survive a broker that went away.
+that is lost or doubled costs nothing, and this is the only place that makes them. They do not pass the broker: the
+worker gets them from its own pump, as if they had. A Redis that is full would refuse them, and it is just these tasks
+that make room in it.
+
+Start and stop of the step are run again after every reconnection, which makes the pump survive a broker that went
+away.
 """
 
 from __future__ import annotations
@@ -15,16 +19,16 @@ from typing import Any
 
 import structlog
 from celery import bootsteps
-from celery.signals import task_received
 from celery.worker import state
+from kombu.message import Message
+from kombu.serialization import dumps
 
 from tasks.events import Event
 
 log = structlog.get_logger("penstock.pump")
 
 TICK_SECONDS = 0.1
-EXPIRES_SECONDS = 10.0  # a message that nobody took by then is thrown away, and another one sent
-PAUSE_SECONDS = 1.0  # after the broker refused a message
+PAUSE_SECONDS = 1.0  # after a task could not be started
 
 
 def _stopping() -> bool:
@@ -35,7 +39,7 @@ def _stopping() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One kind of work: its task, the queue that carries its messages, and the least time between two of them."""
+    """One kind of work: its task, the queue whose consumers do it, and the least time between two of its tasks."""
 
     task: str
     queue: str
@@ -66,7 +70,6 @@ class Pump(bootsteps.StartStopStep):
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, consumer: Any, **_: Any) -> None:  # noqa: ARG002 (the bootstep's interface)
-        self._sent: dict[str, tuple[str, float]] = {}  # task id → role, when; until the worker has received it
         self._last: dict[str, float] = {}
         self._paused_until = 0.0
         self._timer: Any = None
@@ -78,33 +81,25 @@ class Pump(bootsteps.StartStopStep):
         queues = {queue.name for queue in consumer.task_consumer.queues}
         self.roles = frozenset(name for name, role in ROLES.items() if role.queue in queues)
         self._shares = shares(self.roles, consumer.pool.num_processes)
-        self._sent.clear()
-        task_received.connect(self._received, weak=True)
         self._timer = consumer.timer.call_repeatedly(TICK_SECONDS, self.tick, (consumer,))
         log.info(Event.PUMP_STARTED, shares=self._shares)
 
     def stop(self, consumer: Any) -> None:  # noqa: ARG002 (the bootstep's interface)
-        """Send nothing more."""
-        task_received.disconnect(self._received)
+        """Start nothing more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     shutdown = stop
 
-    def _received(self, request: Any = None, **_: Any) -> None:
-        if request is not None:
-            self._sent.pop(request.id, None)
-
     def tick(self, consumer: Any) -> None:
-        """Send what is missing. Never raises: an exception in a timer would end the worker."""
+        """Start what is missing. Never raises: an exception in a timer would end the worker."""
         now = time.monotonic()
         if now < self._paused_until or _stopping():
             return
-        self._sent = {key: sent for key, sent in self._sent.items() if now - sent[1] < EXPIRES_SECONDS}
         for name in self._shares:
             for _ in range(self._missing(name, now)):
-                if not self._send(consumer, name, now):
+                if not self._begin(consumer, name, now):
                     return
 
     def _missing(self, name: str, now: float) -> int:
@@ -112,19 +107,47 @@ class Pump(bootsteps.StartStopStep):
         if now - self._last.get(name, -role.every_seconds) < role.every_seconds:
             return 0
         alive: int = sum(request.name == role.task for request in state.reserved_requests)
-        on_the_way = sum(sent[0] == name for sent in self._sent.values())
-        return self._shares[name] - alive - on_the_way
+        return self._shares[name] - alive
 
-    def _send(self, consumer: Any, name: str, now: float) -> bool:
-        role, task_id = ROLES[name], str(uuid.uuid4())
+    def _begin(self, consumer: Any, name: str, now: float) -> bool:
         try:
-            consumer.app.send_task(
-                role.task, task_id=task_id, queue=role.queue, expires=EXPIRES_SECONDS, retry=False, ignore_result=True
-            )
-        except Exception as error:  # noqa: BLE001 (kombu lets its transports' own errors through; the next tick tries again)
+            consumer.task_consumer.on_message(task_message(consumer.app, ROLES[name]))
+        except Exception as error:  # noqa: BLE001 (whatever it is, the next tick tries again)
             self._paused_until = now + PAUSE_SECONDS
-            log.warning(Event.PUMP_STALLED, task_name=role.task, error=str(error))
+            log.warning(Event.PUMP_STALLED, task_name=ROLES[name].task, error=str(error))
             return False
-        self._sent[task_id] = (name, now)
         self._last[name] = now
         return True
+
+
+class _NoChannel:
+    """Where a message that never was at a broker is acknowledged."""
+
+    no_ack_consumers = None
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:  # noqa: FBT001, FBT002 (kombu's interface)
+        """Do nothing."""
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 (kombu's interface)
+        """Do nothing: the next tick makes another one."""
+
+
+def task_message(app: Any, role: Role) -> Message:
+    """Return the message that starts one task of a role, as a worker receives it.
+
+    Format: https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2.
+    """
+    task_id = str(uuid.uuid4())
+    made = app.amqp.as_task_v2(task_id, role.task, (), {}, ignore_result=True, origin="penstock.pump")
+    content_type, encoding, body = dumps(made.body, serializer="json")
+    return Message(
+        body=body,
+        content_type=content_type,
+        content_encoding=encoding,
+        delivery_tag=task_id,
+        delivery_info={"exchange": "", "routing_key": role.queue},
+        properties=made.properties,
+        headers=made.headers,
+        accept={content_type},
+        channel=_NoChannel(),
+    )
