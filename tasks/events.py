@@ -48,6 +48,9 @@ class Event(enum.StrEnum):
     STREAM_EPOCH_LOST = "stream.epoch_lost"
     """Redis lost the stream that the store knew: what was in it and not committed is gone. ``epoch, previous``."""
 
+    STREAM_RELIEVED = "stream.relieved"
+    """Redis was full and refused Celery; pages were taken off it without. One count for each outcome."""
+
     WORKER_READY = "worker.ready"
     """A worker takes work."""
 

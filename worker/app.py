@@ -11,6 +11,7 @@ import mmap
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -26,7 +27,7 @@ from kombu import Queue
 
 import tasks.base
 from tasks.base import Context, Limits
-from tasks.errors import PenstockError, UsageError
+from tasks.errors import PenstockError, StreamUnavailable, UsageError
 from tasks.events import Event
 from worker.pump import ROLES, Pump
 
@@ -294,6 +295,14 @@ def _or_exit(step: Callable[[], None]) -> None:
         sys.exit(2)
 
 
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when ``parent`` ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: Any = None, **_: Any) -> None:  # noqa: ARG001 (our own settings say the level)
     from worker.telemetry import configure_logging
@@ -320,10 +329,7 @@ def _pool_process_starts(**_: Any) -> None:
     from worker.telemetry import configure_sentry
 
     def build() -> None:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != _main_pid:  # it died before we asked
-                os._exit(1)
+        die_with(_main_pid)
         settings = runtime().settings
         configure_sentry(dsn=settings.sentry_dsn_value(), environment=settings.environment, release=settings.release)
         tasks.base.context()
@@ -331,19 +337,42 @@ def _pool_process_starts(**_: Any) -> None:
     _or_exit(build)
 
 
+@signals.celeryd_init.connect
+def _worker_begins(**_: Any) -> None:
+    """Look after the servers from before Celery connects: a Redis that is full would not let it."""
+    threading.Thread(target=_look_after_servers, name="servers", daemon=True).start()
+
+
 @signals.worker_ready.connect
 def _worker_is_ready(sender: Any = None, **_: Any) -> None:
     log.info(Event.WORKER_READY, run=runtime().run, worker=getattr(sender, "hostname", None))
-    threading.Thread(target=_keep_servers, name="embedded-servers", daemon=True).start()
 
 
-def _keep_servers() -> None:
-    """Start embedded servers again whose keeper was killed; the worker's connections then find them by themselves."""
+def _look_after_servers() -> None:
+    """Start embedded servers again whose keeper was killed, and make room in a Redis that is full.
+
+    The worker's connections then find them by themselves.
+    """
+    stream: PageStream | None = None
     while not _wait(ENSURE_SECONDS):
         try:
+            stream = stream or open_stream(runtime())
             runtime().ensure_servers()
+            if stream.is_out_of_memory() and ROLES["ingest"].queue in app.amqp.queues.consume_from:
+                _relieve()
+        except StreamUnavailable:
+            continue  # the worker itself says so
         except PenstockError as error:
             log.error(Event.SERVER_NOT_KEPT, message=error.message)  # noqa: TRY400 (the message says it; no bug of ours)
+
+
+def _relieve() -> None:
+    """Run ``worker.relief`` until it ends or the worker is to stop; what it has in hand then is taken over."""
+    child = subprocess.Popen([sys.executable, "-P", "-m", "worker.relief"], stdin=subprocess.DEVNULL)
+    while child.poll() is None and not _wait(0.5):
+        pass
+    child.terminate()
+    child.wait()
 
 
 @signals.worker_shutting_down.connect

@@ -8,15 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tasks.errors import Transient
+from tasks.errors import StreamFull, Transient
 from tasks.steps.parse import PARSER_VERSIONS
 from worker.app import Runtime, open_store, open_stream
+from worker.stream import DISK_FULL
 from worker.supervisor import INTERRUPTED, Child, penstock, run_until
 
 if TYPE_CHECKING:
     from worker.store import SqlStore
     from worker.stream import PageStream
 
+DISK_LOOK_SECONDS = 2.0
+DISK_PATIENCE_SECONDS = 30.0
 HORIZON_US = 10_000_000  # what falls due within this counts as due: an item that waits for its host's next slot
 
 
@@ -25,7 +28,11 @@ def drain(rt: Runtime, roles: Sequence[str], concurrency: int) -> int:
     store = open_store(rt)
     before = Counter(store.counts().outcomes)
     child = Child("worker", penstock("work", "--only", ",".join(roles), "--concurrency", str(concurrency)))
-    code = run_until(child, empty_check(rt, roles))
+    try:
+        code = run_until(child, empty_check(rt, roles))
+    except StreamFull:
+        child.stop()
+        raise
     if code == INTERRUPTED:
         sys.stderr.write("penstock: interrupted; what is left waits for the next worker\n")
         return code
@@ -48,18 +55,45 @@ def empty_check(rt: Runtime, roles: Sequence[str]) -> Callable[[], bool]:
     between.
     """
     stream, store = open_stream(rt), open_store(rt)
+    disk = _DiskWatch()
     empty_before = False
 
     def done() -> bool:
         nonlocal empty_before
         try:
+            disk.look(stream)
             now_empty = _is_empty(rt, roles, stream, store)
+        except StreamFull:
+            raise
         except Transient:
             now_empty = False
         both, empty_before = now_empty and empty_before, now_empty
         return both
 
     return done
+
+
+class _DiskWatch:
+    """Gives up when Redis cannot write its file for a while: not even an acknowledgement passes then."""
+
+    def __init__(self) -> None:
+        self._look_at = 0.0
+        self._full_since: float | None = None
+
+    def look(self, stream: PageStream) -> None:
+        """Ask Redis every two seconds. Raises ``StreamFull`` when its disk has been full for half a minute."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + DISK_LOOK_SECONDS
+        refused = stream.refusal()
+        if refused is None or refused.message != DISK_FULL:
+            self._full_since = None
+            return
+        self._full_since = self._full_since or now
+        if now - self._full_since > DISK_PATIENCE_SECONDS:
+            message = "Redis cannot write its file, its disk may be full: make room and run this again"
+            raise StreamFull(message) from refused
 
 
 def _is_empty(rt: Runtime, roles: Sequence[str], stream: PageStream, store: SqlStore) -> bool:

@@ -138,6 +138,20 @@ class PageStream:
             self._require_disk()
         return [entry_id.decode() for entry_id in ids]
 
+    def is_out_of_memory(self) -> bool:
+        """Tell whether Redis is at its memory limit, where it refuses every command that may need more."""
+        refused = self.refusal()
+        return refused is not None and refused.message != DISK_FULL
+
+    def refusal(self) -> StreamFull | None:
+        """Return why Redis takes no writes just now, its memory or its disk being full; None when it does."""
+        try:
+            with _mapped():
+                self._redis.set(f"{self._key}:probe", b"1", px=1000)
+        except StreamFull as error:
+            return error
+        return None
+
     def _require_disk(self) -> None:
         """Refuse to call pushed what Redis could not write to its file.
 
