@@ -100,7 +100,7 @@ def settle_all(ctx: Context, entries: Sequence[Entry]) -> Counter[str]:
                 del left[arrival.entry_id]
             if ctx.stopping():
                 break
-    except StoreUnavailable:
+    except (StoreUnavailable, StoreConflict):
         ctx.stream.give_back(list(left))
         raise
     ctx.stream.give_back(list(left))
