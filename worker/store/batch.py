@@ -32,7 +32,10 @@ class EntryKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """A payload that was parsed: one observation of a page."""
+    """A payload that was parsed: one observation of a page.
+
+    ``again``: its bytes were parsed a second time. It is then an observation of the text alone, not of the page's URL.
+    """
 
     identity: Identity
     observed_at: int
@@ -40,6 +43,7 @@ class Sighting:
     result: PageResult
     payload: Payload
     payload_hash: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

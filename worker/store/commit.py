@@ -57,7 +57,7 @@ def apply(tx: Transaction, arrived: Sequence[Sighting | Broken], packed: Iterabl
     """Write all that arrivals bring about but their deliveries; return what became of each."""
     seen = [one for one in arrived if isinstance(one, Sighting)]
     failed = [one for one in arrived if isinstance(one, Broken)]
-    stored = _store_pages(tx, seen)
+    stored = store_pages(tx, seen)
     payloads.keep(tx, packed, now)
     items.follow(tx, seen, now)
     items.fail(tx, failed)
@@ -74,7 +74,7 @@ def apply(tx: Transaction, arrived: Sequence[Sighting | Broken], packed: Iterabl
     ]
 
 
-class _Stored(NamedTuple):
+class Stored(NamedTuple):
     """The pages of a batch, decided and stored."""
 
     outcomes: Sequence[Outcome]
@@ -82,7 +82,7 @@ class _Stored(NamedTuple):
     last_seen: dict[Identity, int]
 
 
-def _store_pages(tx: Transaction, seen: Sequence[Sighting]) -> _Stored:
+def store_pages(tx: Transaction, seen: Sequence[Sighting]) -> Stored:
     """Decide, and store pages, contents and revisions.
 
     First all is inserted as if nothing were known, which is right for new pages. What was there already is then
@@ -107,4 +107,4 @@ def _store_pages(tx: Transaction, seen: Sequence[Sighting]) -> _Stored:
     pages.update(tx, stored, states)
     contents.earlier(tx, {content: one for content, one in decision.contents.items() if content in first})
     revisions.write(tx, ids, decision.segments, known.segments, seen)
-    return _Stored(decision.outcomes, ids, {identity: state.last_seen for identity, state in states.items()})
+    return Stored(decision.outcomes, ids, {identity: state.last_seen for identity, state in states.items()})

@@ -136,7 +136,7 @@ def next_state(stored: StoredPage | None, segments: Sequence[Segment], seen: Seq
     old = stored.state if stored else None
     head = segments[-1]
     item = next((one.payload.item for one in seen if one.payload.item is not None), None)
-    urls = [(one.observed_at, clean.text(one.payload.url)) for one in seen if one.payload.url]
+    urls = [(one.observed_at, clean.text(one.payload.url)) for one in seen if one.payload.url and not one.again]
     places = [(clean.whole(one.payload.depth), clean.optional_key(one.payload.parent) or "") for one in seen]
     if old is not None:
         urls += [(old.url_seen, old.url)] if old.url is not None and old.url_seen is not None else []

@@ -8,13 +8,14 @@ from itertools import groupby
 from typing import Final
 
 from tasks.steps.dedupe import Identity, Observation, Segment, cut_by, is_late, with_times
-from worker.store import clean
+from tasks.steps.page import ParsedPage
+from worker.store import clean, envelopes
 from worker.store.batch import Sighting
 from worker.store.deliveries import sighting_of
 from worker.store.driver import Row, Transaction, statement
 from worker.store.pages import StoredPage
 
-_DATA: Final = "payload_hash, parser, parser_version, title, published_at, published_raw, fields, related"
+_DATA: Final = "payload_hash, envelope, parser, parser_version, title, published_at, published_raw, fields, related"
 _INSERT: Final = statement(
     f"""INSERT INTO revision (page_id, content_hash, first_seen, last_seen, {_DATA})
     SELECT page_id, content_hash, first_seen, last_seen, {_DATA} FROM {{rows}}""",  # noqa: S608 (constants)
@@ -23,6 +24,7 @@ _INSERT: Final = statement(
     first_seen="int",
     last_seen="int",
     payload_hash="text",
+    envelope="text",
     parser="text",
     parser_version="int",
     title="text",
@@ -59,6 +61,7 @@ _RETELL: Final = statement(
     content_hash="text",
     first_seen="int",
     payload_hash="text",
+    envelope="text",
     parser="text",
     parser_version="int",
     title="text",
@@ -175,7 +178,11 @@ def _moved(segment: Segment, stored: Segment) -> bool:
 
 
 def _data(one: Sighting) -> Row:
-    page = one.result.page
+    return one.payload_hash, envelopes.written(one.payload), *understood(one.result.page)
+
+
+def understood(page: ParsedPage) -> Row:
+    """Return the columns that a parser is answerable for, from ``parser`` on."""
     fields = {
         "paragraphs": page.paragraphs,
         "wire_service": page.wire_service,
@@ -185,7 +192,6 @@ def _data(one: Sighting) -> Row:
         "canonical_url": page.canonical_url,
     }
     return (
-        one.payload_hash,
         clean.text(page.parser),
         clean.whole(page.parser_version),
         clean.text(page.title),

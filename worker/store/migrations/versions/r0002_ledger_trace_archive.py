@@ -2,7 +2,7 @@
 
 ``attempt`` has each attempt that changed no page: a failure tried again, a fetch that failed. ``source_state`` has a
 row for each source that somebody, or the ceiling on failures, has paused or resumed. ``job`` is how far a job that can
-be interrupted has come.
+be interrupted has come. ``revision.envelope`` is what came around the bytes, without which they cannot be parsed again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TOKENS = {
 
 _CHANGES = """
 ALTER TABLE delivery ADD COLUMN serial :INT;
-ALTER TABLE revision ADD COLUMN content_type :TEXT;
+ALTER TABLE revision ADD COLUMN envelope :TEXT;
 ALTER TABLE ledger_epoch ADD COLUMN acknowledged :INT NOT NULL DEFAULT 0;
 ALTER TABLE ledger_epoch ADD COLUMN acknowledged_note :TEXT;
 CREATE INDEX payload_age ON payload (first_seen);
