@@ -30,14 +30,15 @@ class Batch:
         self.entries = delivered(arrivals)
         self.packed = payloads.pack((one.payload_hash, one.payload) for one in arrivals)
 
-    def settled(self, effects: Mapping[EntryKey, Outcome], earlier: Mapping[EntryKey, Outcome]) -> list[Settled]:
+    def settled(self, effects: Mapping[EntryKey, Effect], earlier: Mapping[EntryKey, Outcome]) -> list[Settled]:
         """Return how each arrival ended, in their order."""
         told: set[EntryKey] = set(earlier)
         result: list[Settled] = []
         for arrival in self.arrivals:
             key = EntryKey.of(arrival.epoch, arrival.entry_id)
-            outcome = earlier[key] if key in earlier else effects[key]
-            result.append(Settled(arrival.entry_id, outcome, fresh=key not in told))
+            effect = Effect(earlier[key]) if key in earlier else effects[key]
+            fresh, failure = key not in told, effect.failure_id
+            result.append(Settled(arrival.entry_id, effect.outcome, fresh, failure, given_up=effect.given_up))
             told.add(key)
         return result
 
@@ -50,7 +51,7 @@ def commit(tx: Transaction, batch: Batch, *, worker: str, now: int) -> list[Sett
     effects = apply(tx, [one.what for one in fresh], [one for one in batch.packed if one.payload_hash in kept], now)
     paired = {one.key: (one, effect) for one, effect in zip(fresh, effects, strict=True)}
     deliveries.write(tx, paired, worker=worker, now=now)
-    return batch.settled({key: effect.outcome for key, (_, effect) in paired.items()}, earlier)
+    return batch.settled({key: effect for key, (_, effect) in paired.items()}, earlier)
 
 
 def apply(tx: Transaction, arrived: Sequence[Sighting | Broken], packed: Iterable[Packed], now: int) -> list[Effect]:
@@ -58,7 +59,9 @@ def apply(tx: Transaction, arrived: Sequence[Sighting | Broken], packed: Iterabl
     seen = [one for one in arrived if isinstance(one, Sighting)]
     failed = [one for one in arrived if isinstance(one, Broken)]
     stored = store_pages(tx, seen)
+    packed = list(packed)
     payloads.keep(tx, packed, now)
+    payloads.hold(tx, (one.payload_hash for one in failed), packed, now)
     items.follow(tx, seen, now)
     items.fail(tx, failed)
     others = pages.read(tx, {one.identity for one in failed} - stored.last_seen.keys())
@@ -69,9 +72,13 @@ def apply(tx: Transaction, arrived: Sequence[Sighting | Broken], packed: Iterabl
     return [
         Effect(next(outcomes), page_id=stored.ids[one.identity])
         if isinstance(one, Sighting)
-        else Effect(Outcome.FAILED, failure_id=rows[one.identity, failures.superseded(one, times)])
+        else _failed(rows[one.identity, failures.superseded(one, times)])
         for one in arrived
     ]
+
+
+def _failed(kept: failures.Kept) -> Effect:
+    return Effect(Outcome.FAILED, failure_id=kept.id, given_up=kept.dead)
 
 
 class Stored(NamedTuple):

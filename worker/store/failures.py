@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from tasks.steps.dedupe import Identity
 from tasks.steps.page import Payload
 from worker.store import clean
 from worker.store.batch import Broken
+from worker.store.chores import Position
 from worker.store.driver import Row, Transaction, statement
 
 NO_PARSER: Final = "none"  # what stands in the column when no parser was found; also the key in ``parser_versions``
 OPEN: Final = "('waiting', 'dead')"
+SUPERSEDED_PORTION: Final = 5000  # open failures in one round of upkeep: 3 ms
 
 _ENVELOPE: Final = "item, url, fetched_at, content_type, status, depth, parent, extra"
 _ERROR: Final = "error_class, message, traceback, fingerprint, parser, parser_version"
@@ -78,10 +80,17 @@ _RESOLVE: Final = statement(
 )
 
 
+class Kept(NamedTuple):
+    """The row that holds a failure, and whether it is given up."""
+
+    id: int
+    dead: bool
+
+
 def record(
     tx: Transaction, failed: Sequence[Broken], pages: Mapping[Identity, int], now: int
-) -> dict[tuple[Identity, bool], int]:
-    """Store failures; return their row ids by identity and whether the page was seen well since.
+) -> dict[tuple[Identity, bool], Kept]:
+    """Store failures; return their rows by identity and whether the page was seen well since.
 
     ``pages`` has when the page of an identity was seen last. Of several failures of one identity in a batch the row
     holds the last.
@@ -89,14 +98,14 @@ def record(
     newest: dict[tuple[Identity, bool], Broken] = {}
     for one in sorted(failed, key=lambda one: (one.observed_at, one.payload_hash)):
         newest[one.identity, superseded(one, pages)] = one
-    ids: dict[tuple[Identity, bool], int] = {}
+    kept: dict[tuple[Identity, bool], Kept] = {}
     for late in (False, True):
         rows = [
             _row(one, now, late=late) for (_, is_late), one in sorted(newest.items(), key=_by_key) if is_late is late
         ]
         for row in tx.read(_UPSERT, rows):
-            ids[Identity(row[1], row[2]), late] = row[0]
-    return ids
+            kept[Identity(row[1], row[2]), late] = Kept(row[0], row[3] == "dead")
+    return kept
 
 
 def superseded(one: Broken, pages: Mapping[Identity, int]) -> bool:
@@ -114,14 +123,23 @@ def resolve(tx: Transaction, seen: Mapping[Identity, int], now: int) -> int:
     return tx.write(_RESOLVE, [(*identity, seen[identity], now) for identity in sorted(seen)])
 
 
-def resolve_superseded(tx: Transaction, now: int) -> int:
-    """Resolve what a page's first arrival could not see because it was committed at the same time."""
+def resolve_superseded(tx: Transaction, position: Position, *, now: int) -> tuple[int, Position]:
+    """Resolve what a page's first arrival could not see because it was committed at the same time.
+
+    Looks at the next open failures; returns how many it resolved, and where that ended.
+    """
     rows = tx.run(
-        f"""SELECT page.source, page.item_key, page.last_seen FROM failure
-        JOIN page ON page.source = failure.source AND page.item_key = failure.item_key
-        WHERE failure.state IN {OPEN} AND failure.observed_at < page.last_seen"""  # noqa: S608 (constants)
+        f"""SELECT failure.source, failure.item_key, failure.kind, failure.observed_at, page.last_seen
+        FROM (SELECT source, item_key, kind, observed_at FROM failure
+          WHERE state IN {OPEN} AND (source, item_key, kind) > (?, ?, ?)
+          ORDER BY source, item_key, kind LIMIT ?) AS failure
+        LEFT JOIN page ON page.source = failure.source AND page.item_key = failure.item_key
+        ORDER BY failure.source, failure.item_key, failure.kind""",  # noqa: S608 (constant)
+        *(position or ("", "", "")),
+        SUPERSEDED_PORTION,
     )
-    return resolve(tx, {Identity(row[0], row[1]): row[2] for row in rows}, now)
+    seen = {Identity(row[0], row[1]): row[4] for row in rows if row[4] is not None and row[3] < row[4]}
+    return resolve(tx, seen, now), list(rows[-1][:3]) if len(rows) == SUPERSEDED_PORTION else None
 
 
 def envelope(payload: Payload) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tasks.steps.page import Outcome, SourceProfile
 from worker.store import clean
@@ -12,6 +12,13 @@ from worker.store.batch import EntryKey
 from worker.store.deliveries import earlier
 from worker.store.driver import Transaction
 from worker.store.failures import OPEN
+
+_NOTED: Final = """SELECT epoch, accepted, acknowledged, acknowledged_note, pruned_serial FROM ledger_epoch
+  ORDER BY first_seen"""
+_ACKNOWLEDGE: Final = """INSERT INTO ledger_epoch
+    (epoch, first_seen, last_seen, accepted, acknowledged, acknowledged_note)
+  VALUES (?, ?, ?, 0, ?, ?) ON CONFLICT (epoch) DO UPDATE SET
+    acknowledged = ledger_epoch.acknowledged + excluded.acknowledged, acknowledged_note = excluded.acknowledged_note"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,9 @@ class EpochLedger:
     epoch: str
     outcomes: Mapping[str, int]  # deliveries by outcome
     accepted_noted: int  # the accepted count when upkeep last noted it; the truth may have been higher
+    acknowledged: int = 0  # the difference that an operator knows of and has accepted
+    acknowledged_note: str | None = None
+    pruned_serial: int = 0  # up to this number deliveries may have been deleted, being old
 
     @property
     def delivered(self) -> int:
@@ -64,11 +74,25 @@ class DueCounts:
 
 def epochs(tx: Transaction) -> list[EpochLedger]:
     """Return the ledger of each epoch, the oldest first."""
-    noted = {row[0]: row[1] for row in tx.run("SELECT epoch, accepted FROM ledger_epoch ORDER BY first_seen")}
+    noted = {row[0]: row[1:] for row in tx.run(_NOTED)}
     outcomes: dict[str, dict[str, int]] = {epoch: {} for epoch in noted}
     for epoch, outcome, n in tx.run("SELECT epoch, outcome, sum(n) FROM outcome_count GROUP BY epoch, outcome"):
         outcomes.setdefault(epoch, {})[outcome] = int(n)
-    return [EpochLedger(epoch, _by_outcome(found), noted.get(epoch, 0)) for epoch, found in outcomes.items()]
+    return [EpochLedger(epoch, _by_outcome(found), *noted.get(epoch, (0,))) for epoch, found in outcomes.items()]
+
+
+def acknowledge(tx: Transaction, differences: Mapping[str, int], note: str, now: int) -> None:
+    """Add to what is acknowledged of epochs, with one note, and put it on record."""
+    note = clean.text(note, clean.MESSAGE_CHARS)
+    for epoch, difference in sorted(differences.items()):
+        tx.run(_ACKNOWLEDGE, clean.text(epoch), now, now, difference, note)
+    tx.run(
+        "INSERT INTO operator_action (at, action, filter, count, note) VALUES (?, 'acknowledge', ?, ?, ?)",
+        now,
+        clean.to_json({"differences": dict(differences)}),
+        sum(map(abs, differences.values())),
+        note,
+    )
 
 
 def delivered_among(tx: Transaction, epoch: str, entry_ids: Sequence[str]) -> set[str]:

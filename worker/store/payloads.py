@@ -22,6 +22,11 @@ _INSERT: Final = statement(
     first_seen="int",
 )
 
+_HOLD: Final = statement(
+    "SELECT payload.payload_hash FROM {rows} JOIN payload ON payload.payload_hash = r.payload_hash {lock payload}",
+    payload_hash="text",
+)
+
 
 def pack(payloads: Iterable[tuple[str, Payload]]) -> list[Packed]:
     """Compress payloads, given with their hashes, each once, in the order of their hashes."""
@@ -33,6 +38,18 @@ def pack(payloads: Iterable[tuple[str, Payload]]) -> list[Packed]:
 def keep(tx: Transaction, packed: Iterable[Packed], now: int) -> None:
     """Store payloads that are not stored yet."""
     tx.write(_INSERT, [(one.payload_hash, one.data, one.size, now) for one in packed])
+
+
+def hold(tx: Transaction, hashes: Iterable[str], packed: Iterable[Packed], now: int) -> None:
+    """Keep these payloads from being deleted as old before this transaction ends: a failure is about to need them.
+
+    ``keep`` leaves a row alone that is there already, and does not lock it.
+    """
+    if not tx.locks_rows:
+        return
+    wanted = set(hashes)
+    held = {row[0] for row in tx.read(_HOLD, [(one,) for one in sorted(wanted)])}
+    keep(tx, [one for one in packed if one.payload_hash in wanted - held], now)
 
 
 def read(tx: Transaction, payload_hash: str) -> bytes:

@@ -1,12 +1,15 @@
-"""What has to be done now and then."""
+"""What has to be done now and then: each round at once, and chores in portions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
-from worker.store import clean, failures, frontier, retry
+from worker.store import clean, failures, folding, frontier, retention, retry
+from worker.store.chores import Portion, Step, step
 from worker.store.driver import Transaction
+from worker.store.retention import Retention
 
 _NOTE: Final = """INSERT INTO ledger_epoch (epoch, first_seen, last_seen, accepted) VALUES (?, ?, ?, ?)
   ON CONFLICT (epoch) DO UPDATE SET last_seen = excluded.last_seen,
@@ -20,7 +23,9 @@ def upkeep(tx: Transaction, *, epoch: str, accepted: int, now: int) -> Mapping[s
         "items_freed": frontier.free_expired(tx, now),
         "items_due_again": frontier.push_again(tx, now) if _is_new(tx, epoch) else 0,
         "failures_given_up": retry.expire(tx, now, retry.MOST_CRASHES),
-        "failures_resolved": failures.resolve_superseded(tx, now),
+        "failures_resolved": step(
+            tx, "superseded", partial(failures.resolve_superseded, now=now), every_us=0, now=now
+        ).done,
     }
     tx.run(_NOTE, clean.text(epoch), now, now, accepted)
     return done
@@ -30,3 +35,20 @@ def _is_new(tx: Transaction, epoch: str) -> bool:
     """Tell whether the stream was made anew since the last round: what was in the old one is lost."""
     epochs = {row[0] for row in tx.run("SELECT epoch FROM ledger_epoch")}
     return bool(epochs) and clean.text(epoch) not in epochs
+
+
+CHORES: Final = ("sums_folded", "deliveries_pruned", "attempts_pruned", "payloads_pruned")
+
+
+def chore(tx: Transaction, name: str, keep: Retention, *, now: int) -> Step:
+    """Do a portion of one of ``CHORES``."""
+    if name == "payloads_pruned" and not keep.payloads_us:
+        return Step(0, more=False)
+    portions: dict[str, tuple[Portion, int]] = {
+        "sums_folded": (partial(folding.fold, now=now), folding.EVERY_US),
+        "deliveries_pruned": (partial(retention.prune_deliveries, keep=keep, now=now), retention.EVERY_US),
+        "attempts_pruned": (partial(retention.prune_attempts, keep=keep, now=now), retention.EVERY_US),
+        "payloads_pruned": (partial(retention.prune_payloads, keep=keep, now=now), retention.EVERY_US),
+    }
+    portion, every_us = portions[name]
+    return step(tx, name, portion, every_us=every_us, now=now)
