@@ -160,9 +160,11 @@ def build_context() -> Context:
     """Build what the tasks of this process work with. Opens no connection yet."""
     from worker.fetcher import HttpFetcher
     from worker.hosts import HostGate
+    from worker.plugins import load_parsers
     from worker.stream import connect
     from worker.telemetry import report
 
+    load_parsers()
     rt = runtime()
     stream = open_stream(rt)
     settings = rt.settings
@@ -313,11 +315,13 @@ def _set_up_logging(loglevel: Any = None, **_: Any) -> None:  # noqa: ARG001 (ou
 
 @signals.worker_init.connect
 def _worker_starts(**_: Any) -> None:
-    """Check all that can be checked before the first fork: settings, profiles, and the store's tables."""
+    """Check all that can be checked before the first fork: settings, profiles, plug-ins, and the store's tables."""
+    from worker.plugins import load_parsers
 
     def check() -> None:
         global _stop_flag, _main_pid
         _stop_flag, _main_pid = mmap.mmap(-1, 1), os.getpid()
+        load_parsers()
         open_store(runtime()).close()
 
     _or_exit(check)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.errors import StreamFull, Transient
 from tasks.steps.parse import PARSER_VERSIONS
 from worker.app import Runtime, open_store, open_stream
+from worker.plugins import load_parsers
 from worker.stream import DISK_FULL
 from worker.supervisor import INTERRUPTED, Child, penstock, run_until
 
@@ -25,6 +26,7 @@ HORIZON_US = 10_000_000  # what falls due within this counts as due: an item tha
 
 def drain(rt: Runtime, roles: Sequence[str], concurrency: int) -> int:
     """Run a worker of these roles until its work is empty; return the exit code."""
+    load_parsers()  # their failures of older versions are work too
     store = open_store(rt)
     before = Counter(store.counts().outcomes)
     child = Child("worker", penstock("work", "--only", ",".join(roles), "--concurrency", str(concurrency)))

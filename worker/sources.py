@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, Valid
 
 from tasks.errors import UsageError
 from tasks.steps.page import SourceProfile
+from worker import plugins
 
 SHIPPED = "sources.toml"
 
@@ -47,8 +48,11 @@ def _zone(name: str) -> str:
 
 
 def _parser(name: str) -> str:
-    if name not in _PARSERS:
-        raise ValueError(f"{name!r} is not a parser{_near(name, _PARSERS) or '; there are ' + ', '.join(_PARSERS)}")
+    if name in _PARSERS:
+        return name
+    known = (*_PARSERS, *plugins.names())
+    if name not in known:
+        raise ValueError(f"{name!r} is not a parser{_near(name, known) or '; there are ' + ', '.join(known)}")
     return name
 
 

@@ -11,6 +11,7 @@ from tasks.steps.fingerprint import content_hash, failure_fingerprint, top_frame
 from tasks.steps.follow import discover
 from tasks.steps.page import FailureResult, PageResult, ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import PARSER_VERSIONS, parse
+from tasks.steps.parse.parsers import NO_PARSER
 
 
 def understand(payload: Payload, profile: SourceProfile) -> PageResult:
@@ -44,7 +45,7 @@ def failure_of(
         fingerprint=failure_fingerprint(error.error_class, top_frame(cause), payload.source),
         item_key=failed_identity(payload, payload_hash),
         parser=parser,
-        parser_version=PARSER_VERSIONS[parser or "none"],
+        parser_version=PARSER_VERSIONS.get(parser or NO_PARSER, 0),  # 0: a plug-in that this process does not have
         traceback="".join(traceback.format_exception(cause)),
         retry_at=retry_at,
     )

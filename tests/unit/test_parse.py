@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tasks.errors import MemoryLimit, ParserCrash, PenstockError, TimeLimit, Truncated, UnknownFormat
 from tasks.steps import parse as seam
 from tasks.steps.page import ParsedPage, Payload, SourceProfile
-from tasks.steps.parse import PARSER_VERSIONS, choose, parse
+from tasks.steps.parse import PARSER_VERSIONS, Parser, choose, parse
 from tests.support.pages import CAPTURED, VardumpPage, vardump_pages
 
 ALLOWED = {"Truncated", "Malformed", "UnknownFormat", "TooLarge", "Undecodable", "MemoryLimit"}
@@ -141,7 +141,7 @@ def test_a_foreign_error_of_a_parser_becomes_ours_with_the_original_as_its_cause
     def broken(_payload: Payload, _profile: SourceProfile) -> ParsedPage:
         raise raised
 
-    monkeypatch.setattr(seam, "_PARSERS", {"json": broken})
+    monkeypatch.setattr(seam, "PARSERS", {"json": Parser(name="json", version=1, interface=1, parse=broken)})
     with pytest.raises(expected) as caught:
         parse(Payload(source="a", body=b"{}"), ANY)
     assert caught.value.__cause__ is raised

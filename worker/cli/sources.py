@@ -25,9 +25,11 @@ def check(
 ) -> None:
     """Validate the source profiles; every problem is told with where it is. Exit 2 if there is one."""
     from worker.config import load_settings
+    from worker.plugins import load_parsers
     from worker.sources import check as problems_of
     from worker.sources import load_profiles
 
+    load_parsers()
     where = path or load_settings().sources_path()
     problems = problems_of(where) if where else []
     for problem in problems:

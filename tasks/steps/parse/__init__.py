@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from tasks.errors import MemoryLimit, ParserCrash, PenstockError, TimeLimit, Truncated, UnknownFormat
+from tasks.errors import MemoryLimit, ParserCrash, Permanent, TimeLimit, Truncated, UnknownFormat
 from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
 from tasks.steps.parse import html, json, vardump
+from tasks.steps.parse.parsers import INTERFACE, PARSER_VERSIONS, PARSERS, Parser, add_parser
 from tasks.steps.parse.sniff import by_content, by_content_type
 
-Parser = Callable[[Payload, SourceProfile], ParsedPage]
+__all__ = ["INTERFACE", "PARSERS", "PARSER_VERSIONS", "Parser", "add_parser", "choose", "parse"]
 
-_PARSERS: Final[Mapping[str, Parser]] = {
-    "vardump": vardump.parse_vardump,
-    "json": json.parse_json,
-    "html": html.parse_html,
-}
-# A failure of an older version becomes due again by itself: raise a version with every change that may mend one.
-# "none": nothing was recognised.
-PARSER_VERSIONS: Final[Mapping[str, int]] = {
-    "vardump": vardump.VERSION,
-    "json": json.VERSION,
-    "html": html.VERSION,
-    "none": 1,
-}
+# Raise a version with every change that may mend a failure.
+for _built_in in (
+    Parser(name="vardump", version=vardump.VERSION, interface=INTERFACE, parse=vardump.parse_vardump),
+    Parser(name="json", version=json.VERSION, interface=INTERFACE, parse=json.parse_json),
+    Parser(name="html", version=html.VERSION, interface=INTERFACE, parse=html.parse_html),
+):
+    add_parser(_built_in)
 # Celery raises it inside whatever runs; it is known by name because the steps do not import Celery.
 _SOFT_LIMIT: Final = "SoftTimeLimitExceeded"
 
@@ -40,9 +34,9 @@ def parse(payload: Payload, profile: SourceProfile) -> ParsedPage:
     name: str | None = None
     try:
         name = choose(payload, profile)
-        page = _PARSERS[name](payload, profile)
+        page = _signed(PARSERS[name].parse(payload, profile), PARSERS[name])
         return _without_nul(page) if _may_hold_nul(payload.body) else page
-    except PenstockError as error:
+    except Permanent as error:
         if name is not None:
             error.details.setdefault("parser", name)
         raise
@@ -59,7 +53,7 @@ def choose(payload: Payload, profile: SourceProfile) -> str:
     A date line outweighs a content type: PHP sends its dumps as ``text/html``.
     """
     if profile.parser is not None:
-        if profile.parser not in _PARSERS:
+        if profile.parser not in PARSERS:
             raise UnknownFormat(f"the profile names an unknown parser {profile.parser!r}")
         return profile.parser
     if not payload.body.strip():
@@ -70,6 +64,15 @@ def choose(payload: Payload, profile: SourceProfile) -> str:
     if name is None:
         raise UnknownFormat("no parser recognises the payload")
     return name
+
+
+def _signed(page: ParsedPage, parser: Parser) -> ParsedPage:
+    """Return the page under the name and version of its parser, whatever a plug-in wrote there."""
+    if not isinstance(page, ParsedPage):
+        raise TypeError(f"the parser returned {type(page).__name__}, not a ParsedPage")
+    if (page.parser, page.parser_version) == (parser.name, parser.version):
+        return page
+    return replace(page, parser=parser.name, parser_version=parser.version)
 
 
 def _told(error: BaseException) -> str:
