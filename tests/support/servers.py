@@ -1,0 +1,156 @@
+"""Servers that a test starts, kills, stops and starts again. It keeps them itself: nothing restarts them behind it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import redis
+
+from tests.support.processes import children
+from worker.embedded import NOBODY
+from worker.embedded.places import group_of
+from worker.embedded.postgres_kind import PostgresServer
+from worker.embedded.redis_kind import find_program
+
+SECONDS = 30.0
+_numbers = itertools.count()
+
+
+class Server(ABC):
+    """A server process of the test."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @abstractmethod
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the process."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Tell whether it serves."""
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._process = self.launch()
+        ends = time.monotonic() + SECONDS
+        while not self.answers():
+            assert self._process.poll() is None, "the server ended by itself"
+            assert time.monotonic() < ends, "the server does not answer"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """Kill it without a word, and all that it started."""
+        if self._process is not None:
+            for pid in (self.pid, *children(self.pid)):
+                os.kill(pid, signal.SIGKILL)
+            self._process.wait()
+
+    def pause(self) -> None:
+        """Stop it in its tracks: connections stay open, and nothing answers."""
+        for pid in (self.pid, *children(self.pid)):
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        for pid in (self.pid, *children(self.pid)):
+            os.kill(pid, signal.SIGCONT)
+
+
+class Redis(Server):
+    """A Redis with an append-only file in ``folder``, on a Unix socket."""
+
+    def __init__(self, folder: Path, **options: str) -> None:
+        super().__init__()
+        self.folder, self._options = folder, options
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        options = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "dir": str(self.folder),
+            "appendonly": "yes",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            **self._options,
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        return subprocess.Popen([find_program((6, 2)), *words], stdout=subprocess.DEVNULL)
+
+    def answers(self) -> bool:
+        with self.client() as client:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                return False
+
+    def client(self) -> redis.Redis:
+        """Return a client of its own."""
+        return redis.Redis(unix_socket_path=str(self.socket))
+
+
+class Postgres(Server):
+    """A PostgreSQL with its data under ``folder``, on a Unix socket; for root it runs as nobody."""
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        super().__init__()
+        self._kind = PostgresServer(home=folder, run_as=NOBODY)
+        self._settings = settings
+        self._kind.make_directory()
+        self._kind.prepare()
+        self.socket = self._kind.socket_path
+        self.url = self._kind.url()
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        self._kind.prepare()
+        user = self._kind.user_id()
+        words = [word for one in self._settings for word in ("-c", one)]
+        with self._kind.log.open("ab") as log:
+            return subprocess.Popen(
+                [*self._kind.command(), *words],
+                cwd="/",
+                stdout=log,
+                stderr=log,
+                user=user,
+                group=None if user is None else group_of(user),
+                extra_groups=None if user is None else [],
+            )
+
+    def answers(self) -> bool:
+        return self._kind.answers()
+
+    def database(self) -> str:
+        """Make a database, and return its URL."""
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        head, _, query = self.url.partition("?")
+        return f"{head.rpartition('/')[0]}/{name}?{query}"
+
+
+@contextmanager
+def folder_for_servers() -> Iterator[Path]:
+    """A folder outside pytest's: PostgreSQL's user must reach it, and a socket's path may have 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
