@@ -12,10 +12,11 @@ A page arrives::
         decide              steps/dedupe.py         new · revision · unchanged · duplicate
       stream.ack            worker/stream.py        only now does the entry leave the stream
 
-What failed is tried again::
+What failed is tried again, and where too much of a source fails, the source is paused::
 
     pages.retry             retry.py                due failures, from their stored bytes, committed the same way
       next_attempt          steps/policy.py         when, how often, and whether to fetch the page anew
+    pausing.py                                      pages of a paused source are parked in the stream
 
 What a page names is followed::
 

@@ -12,11 +12,12 @@ import structlog
 
 from tasks.errors import MemoryLimit, ParserCrash, PenstockError, Transient
 from tasks.events import Event
-from tasks.ports import Clock, Fetcher, Profiles, Store, Stream
+from tasks.ports import Ceiling, Clock, Fetcher, Profiles, Store, Stream
 from tasks.steps import policy
 from tasks.steps.page import Payload
 
 Result = TypeVar("Result")
+_CEILING = Ceiling(share=0.5, least=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Limits:
     retry_lease_us: int
     fetch_batch: int
     fetch_lease_us: int
+    ceiling: Ceiling = _CEILING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,8 @@ class Context:
     wait: Callable[[float], bool]  # waits up to so many seconds, True at once when the worker is to stop
     report: Callable[..., None] = field(repr=False)  # tells Sentry of an error that is not tried again
 
-    def next_attempt(self, error_class: str, payload: Payload, attempts: int) -> int | None:
-        """Return when the payload is fetched anew after its ``attempts``-th failed attempt; None: it is given up."""
+    def next_attempt(self, error_class: str, payload: Payload, attempts: int) -> policy.Attempt | None:
+        """Return the payload's next attempt after ``attempts`` of them failed; None: it is given up."""
         return policy.next_attempt(
             error_class,
             payload,

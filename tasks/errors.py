@@ -69,6 +69,10 @@ class StreamFull(Transient):
     """The stream is above its high-water mark, or Redis is out of memory; push again later."""
 
 
+class SourcePaused(Transient):
+    """The source is paused: nothing of it is taken in until it is resumed."""
+
+
 # --- payloads ---------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """Everything that penstock's own loggers say: a closed catalogue, so that dashboards and alerts can count on a name.
 
-The text under a member tells what it means and which fields it carries beside the bound ids
-(``task``, ``task_id``, ``source``, ``item``, ``entry``). A name is never changed; in tests an unknown one raises.
+The text under a member tells what it means and which fields it carries beside the bound ids (``task``, ``task_id``,
+``source``, ``item``, ``entry``, ``failure``). A name is never changed; in tests an unknown one raises.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ class Event(enum.StrEnum):
     """What a log line of penstock's own says; the value is the ``event`` field."""
 
     PAGES_INGESTED = "pages.ingested"
-    """A pull task ended, having settled deliveries. One count for each outcome, and ``reclaimed``."""
+    """A pull task ended, having settled deliveries. One count for each outcome, and ``reclaimed``, ``parked``."""
 
     PAGES_RETRIED = "pages.retried"
     """A retry task ended, having tried stored failures again. One count for each outcome."""
@@ -38,6 +38,12 @@ class Event(enum.StrEnum):
 
     DELIVERY_POISONED = "delivery.poisoned"
     """An entry was delivered too often and is kept as a failure. ``entry, deliveries``."""
+
+    SOURCE_PAUSED = "source.paused"
+    """More of a source's pages failed than the ceiling allows: it waits for somebody, or a newer parser. ``reason``."""
+
+    SOURCE_RESUMED = "source.resumed"
+    """A source that the ceiling had paused goes on by itself, since a parser is newer. ``reason``."""
 
     STORE_AWAY = "store.away"
     """The store does not take a batch; it is kept in hand and tried again. ``error_class, message``."""

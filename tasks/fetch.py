@@ -9,7 +9,7 @@ import celery
 import structlog
 
 from tasks.base import Context, PenstockTask, context
-from tasks.errors import Gone, HostBusy, HostDown, HttpError, PenstockError, StreamFull, Transient
+from tasks.errors import Gone, HostBusy, HostDown, HttpError, PenstockError, SourcePaused, StreamFull, Transient
 from tasks.events import Event
 from tasks.ports import Fetched, FetchFailure, ItemLease
 from tasks.steps.backoff import backoff_us
@@ -78,7 +78,7 @@ def _pushed(ctx: Context, lease: ItemLease, answer: Fetched) -> str:
     """Push first, then note it: a crash in between pushes the page twice, which is harmless; the other way loses it."""
     try:
         (entry,) = ctx.stream.push([payload_of(lease, answer)])
-    except StreamFull:
+    except (StreamFull, SourcePaused):
         ctx.store.item_postponed(lease, until=ctx.clock.now_us() + FULL_US)
         return "postponed"
     except PenstockError as error:
@@ -107,7 +107,7 @@ def payload_of(lease: ItemLease, answer: Fetched) -> Payload:
 
 def _failed(ctx: Context, lease: ItemLease, error: PenstockError) -> str:
     failure = failure_of(ctx, lease, error)
-    state = ctx.store.item_failed(lease, failure, now=ctx.clock.now_us())
+    state = ctx.store.item_failed(lease, failure, worker=ctx.worker, now=ctx.clock.now_us())
     ids = {"source": lease.source, "item": lease.item_key, "url": lease.url}
     log.warning(
         Event.ITEM_FETCH_FAILED,

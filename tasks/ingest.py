@@ -22,6 +22,7 @@ from tasks.errors import (
     Transient,
 )
 from tasks.events import Event
+from tasks.pausing import parked, watch_failures
 from tasks.ports import Entry, Settled
 from tasks.steps.fingerprint import payload_hash
 from tasks.steps.page import Arrival, FailureResult, Outcome, PageResult, Payload
@@ -64,7 +65,8 @@ def ingest_page(**envelope: Any) -> Mapping[str, int]:
     ends = ctx.clock.monotonic() + PUSH_SECONDS
     while True:
         try:
-            return {"pushed": len(ctx.stream.push([payload]))}
+            # A message that is given back comes round again at once: a paused source's page is better parked.
+            return {"pushed": len(ctx.stream.push([payload], even_paused=True))}
         except Transient as error:
             if ctx.clock.monotonic() >= ends or ctx.wait(0.5):
                 raise Reject(error.message, requeue=True) from error
@@ -84,7 +86,7 @@ def pull(ctx: Context) -> Counter[str]:
             began = ctx.clock.monotonic()
             reclaim_at = began + RECLAIM_SECONDS
         entries = ctx.stream.read(count, BLOCK_MS)
-        done += settle_all(ctx, entries)
+        done += settle_all(ctx, parked(ctx, entries, done))
         count = next_count(ctx.limits, count, entries, ctx.clock.monotonic() - began)
     return done
 
@@ -123,7 +125,8 @@ def reclaim_all(ctx: Context, ends: float) -> Counter[str]:
     done: Counter[str] = Counter()
     while ctx.clock.monotonic() < ends and not ctx.stopping() and (entry := ctx.stream.reclaim()) is not None:
         log.info(Event.DELIVERY_RECLAIMED, entry=entry.id, deliveries=entry.deliveries)
-        done += settle(ctx, [arrival_of(ctx, entry)])
+        for one in parked(ctx, [entry], done):
+            done += settle(ctx, [arrival_of(ctx, one)])
         done["reclaimed"] += 1
     return done
 
@@ -179,22 +182,25 @@ def _poison(entry: Entry) -> Poison:
 
 
 def _failure(ctx: Context, error: PenstockError, payload: Payload, body_hash: str) -> FailureResult:
-    retry_at = ctx.next_attempt(error.error_class, payload, 0)
-    return failure_of(error, payload, body_hash, retry_at=retry_at)
+    plan = ctx.next_attempt(error.error_class, payload, 0)
+    return failure_of(error, payload, body_hash, retry_at=plan.at if plan else None)
 
 
 def settle(ctx: Context, batch: Sequence[Arrival]) -> Counter[str]:
     """Commit a batch, then acknowledge it; return how many deliveries ended in which outcome."""
-    settled = _commit_patiently(ctx, batch)
-    ctx.stream.ack([one.entry_id for one in settled])
-    fresh = {one.entry_id for one in settled if one.fresh}
-    for arrival in batch:
-        if isinstance(arrival.result, FailureResult) and arrival.entry_id in fresh:
-            _tell(ctx, arrival, arrival.result)
-    return Counter(str(one.outcome) for one in settled if one.fresh)
+    done = _commit_patiently(ctx, batch)
+    ctx.stream.ack([one.entry_id for one, _ in done])
+    failed: set[str] = set()
+    for one, arrival in done:
+        if one.fresh and isinstance(arrival.result, FailureResult):
+            _tell(ctx, one, arrival, arrival.result)
+            failed.add(arrival.payload.source)
+    if failed:
+        watch_failures(ctx, failed, epoch=batch[0].epoch)
+    return Counter(str(one.outcome) for one, _ in done if one.fresh)
 
 
-def _commit_patiently(ctx: Context, batch: Sequence[Arrival]) -> list[Settled]:
+def _commit_patiently(ctx: Context, batch: Sequence[Arrival]) -> list[tuple[Settled, Arrival]]:
     """Commit a batch; while the store is away, wait with the batch in hand and read nothing more."""
     ends = ctx.clock.monotonic() + HOLD_SECONDS
     while True:
@@ -206,25 +212,27 @@ def _commit_patiently(ctx: Context, batch: Sequence[Arrival]) -> list[Settled]:
                 raise
 
 
-def _commit(ctx: Context, batch: Sequence[Arrival]) -> list[Settled]:
-    """Commit a batch; if the store refuses it for good, commit its pages one by one, so that one harms itself only."""
+def _commit(ctx: Context, batch: Sequence[Arrival]) -> list[tuple[Settled, Arrival]]:
+    """Commit a batch; return how each arrival ended.
+
+    If the store refuses it for good, commit its pages one by one, so that one harms itself only.
+    """
     try:
-        return ctx.store.commit(batch, worker=ctx.worker, now=ctx.clock.now_us())
+        return list(zip(ctx.store.commit(batch, worker=ctx.worker, now=ctx.clock.now_us()), batch, strict=True))
     except Permanent as error:
         if len(batch) > 1:
-            return [settled for arrival in batch for settled in _commit(ctx, [arrival])]
+            return [pair for arrival in batch for pair in _commit(ctx, [arrival])]
         arrival = batch[0]
         if isinstance(arrival.result, FailureResult):
             raise
         crash = ParserCrash(f"the store refuses the page: {error.message}")
         crash.__cause__ = error
-        result = failure_of(crash, arrival.payload, arrival.payload_hash)
-        return ctx.store.commit([replace(arrival, result=result)], worker=ctx.worker, now=ctx.clock.now_us())
+        return _commit(ctx, [replace(arrival, result=failure_of(crash, arrival.payload, arrival.payload_hash))])
 
 
-def _tell(ctx: Context, arrival: Arrival, failure: FailureResult) -> None:
+def _tell(ctx: Context, settled: Settled, arrival: Arrival, failure: FailureResult) -> None:
     """Log a kept failure; report it when no further attempt follows."""
-    ids = {**envelope_ids(arrival.payload), "entry": arrival.entry_id}
+    ids = {**envelope_ids(arrival.payload), "entry": arrival.entry_id, "failure": settled.failure}
     log.warning(
         Event.FAILURE_KEPT,
         error_class=failure.error_class,
@@ -233,5 +241,5 @@ def _tell(ctx: Context, arrival: Arrival, failure: FailureResult) -> None:
         outcome=str(Outcome.FAILED),
         **ids,
     )
-    if failure.retry_at is None:
+    if settled.given_up:
         ctx.report(failure.error_class, failure.message, fingerprint=failure.fingerprint, **ids)

@@ -6,7 +6,7 @@ Times are integers, microseconds since the Unix epoch, UTC. Every method may rai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -39,6 +39,24 @@ class Settled:
     entry_id: str
     outcome: Outcome
     fresh: bool
+    failure: int | None = None  # the failure that holds it; only told when fresh
+    given_up: bool = False  # whether that failure is not tried again by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """How many pages of a source may fail, in this hour and the last, before the fault is ours."""
+
+    share: float  # of what was handled, from 0 to 1
+    least: int  # fewer failures than this are never too many
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A source that was paused or resumed, and why."""
+
+    source: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +87,7 @@ class FailureLease:
     attempts: int
     token: str
     lease_until: int
+    entry: str | None = None  # the stream entry that last brought these bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +141,17 @@ class Stream(Protocol):
     def give_back(self, entry_ids: Sequence[str]) -> None:
         """Let go of entries that were read and not begun: the next ``reclaim`` takes them, and does not count it."""
 
-    def push(self, payloads: Sequence[Payload]) -> list[str]:
-        """Append payloads; return their entry ids. Raises ``StreamFull`` above the high-water mark."""
+    def push(self, payloads: Sequence[Payload], *, even_paused: bool = False) -> list[str]:
+        """Append payloads; return their entry ids.
+
+        Raises ``StreamFull`` above the high-water mark, ``SourcePaused`` unless ``even_paused``.
+        """
+
+    def park_paused(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Put the entries of paused sources aside until these are resumed; return the others."""
+
+    def set_paused(self, reasons: Mapping[str, str]) -> None:
+        """Let the stream know which sources are paused, and why: these and no others."""
 
     def accepted(self) -> tuple[str, int]:
         """Return the epoch and how many payloads were accepted in it."""
@@ -144,7 +172,10 @@ class Store(Protocol):
     def claim_failures(
         self, *, limit: int, lease_us: int, now: int, parser_versions: Mapping[str, int]
     ) -> list[FailureLease]:
-        """Lease failures that are due: waiting ones whose time has come, and any open one of an older parser."""
+        """Lease failures that are due: waiting ones whose time has come, and any open one of an older parser.
+
+        None of a paused source. ``claim_items`` neither.
+        """
 
     def commit_retry(self, retry: RetryArrival, *, worker: str, now: int) -> Outcome | None:
         """Settle one leased failure; None when the lease was lost in the meantime."""
@@ -157,11 +188,22 @@ class Store(Protocol):
     def item_pushed(self, lease: ItemLease, *, entry: str, now: int) -> bool:
         """Note that the item's payload is in the stream as ``entry``; False when the lease was lost."""
 
-    def item_failed(self, lease: ItemLease, failure: FetchFailure, *, now: int) -> ItemState | None:
+    def item_failed(self, lease: ItemLease, failure: FetchFailure, *, worker: str, now: int) -> ItemState | None:
         """Note a failed fetch: due again at ``retry_at``, or given up; None when the lease was lost."""
 
     def item_postponed(self, lease: ItemLease, *, until: int) -> bool:
         """Give an item back untouched, due again at ``until``; False when the lease was lost."""
+
+    def pause_past_ceiling(
+        self, sources: Collection[str], ceiling: Ceiling, *, epoch: str, parser_versions: Mapping[str, int], now: int
+    ) -> list[Paused]:
+        """Pause those of the sources whose failures are past the ceiling; return the ones that were not paused yet."""
+
+    def resume_newer(self, *, epoch: str, parser_versions: Mapping[str, int], now: int) -> list[Paused]:
+        """Resume what the ceiling paused under older parsers; return which."""
+
+    def paused_sources(self) -> Mapping[str, str]:
+        """Return why each paused source is paused, by name."""
 
     def upkeep(self, *, epoch: str, accepted: int, now: int) -> Mapping[str, int]:
         """Free expired leases, note the epoch's accepted count, and return what was done, by name."""

@@ -15,6 +15,7 @@ from tasks.ports import FailureLease
 from tasks.steps.page import FailureResult, Outcome, PageResult, RetryArrival
 from tasks.steps.parse import PARSER_VERSIONS
 from tasks.steps.payload import reopened
+from tasks.steps.policy import Attempt
 from tasks.steps.understand import envelope_ids, failure_of, understand
 
 log = structlog.get_logger("penstock.retry")
@@ -53,7 +54,7 @@ def retry_due(ctx: Context) -> Counter[str]:
 def _settle(ctx: Context, lease: FailureLease) -> str:
     arrival = attempt(ctx, lease)
     outcome = ctx.store.commit_retry(arrival, worker=ctx.worker, now=ctx.clock.now_us())
-    ids = {"failure": lease.id, **envelope_ids(lease.payload)}
+    ids = {**envelope_ids(lease.payload), "entry": lease.entry, "failure": lease.id}
     if outcome is None:
         return "lease_lost"
     if isinstance(arrival.result, FailureResult):
@@ -65,14 +66,14 @@ def _settle(ctx: Context, lease: FailureLease) -> str:
 
 def attempt(ctx: Context, lease: FailureLease) -> RetryArrival:
     """Parse the stored bytes with today's parsers; if that fails, plan the next attempt or give up."""
-    refetch_at: int | None = None
+    plan: Attempt | None = None
     result: PageResult | FailureResult
     try:
         payload = reopened(lease.payload, max_body=ctx.limits.max_body_bytes)
         result = guarded(lambda: understand(payload, ctx.profiles.get(payload.source)))
     except Permanent as error:
-        refetch_at = ctx.next_attempt(error.error_class, lease.payload, lease.attempts)
-        result = failure_of(error, lease.payload, lease.payload_hash, retry_at=_after(ctx, lease, refetch_at))
+        plan = ctx.next_attempt(error.error_class, lease.payload, lease.attempts)
+        result = failure_of(error, lease.payload, lease.payload_hash, retry_at=_after(ctx, lease, plan))
     return RetryArrival(
         failure_id=lease.id,
         lease_token=lease.token,
@@ -80,13 +81,16 @@ def attempt(ctx: Context, lease: FailureLease) -> RetryArrival:
         payload=lease.payload,
         payload_hash=lease.payload_hash,
         result=result,
-        refetch_at=refetch_at and ctx.clock.now_us(),
+        refetch_at=ctx.clock.now_us() if plan and plan.refetch else None,
+        entry=lease.entry,
     )
 
 
-def _after(ctx: Context, lease: FailureLease, refetch_at: int | None) -> int | None:
-    """Return when to look again: after the page that is fetched now has had time to arrive and fail."""
-    return refetch_at and refetch_at + ctx.limits.retry_base_us * max(1, lease.attempts)
+def _after(ctx: Context, lease: FailureLease, plan: Attempt | None) -> int | None:
+    """Return when to look again; a page that is fetched now must have had time to arrive and fail."""
+    if plan is None:
+        return None
+    return plan.at + ctx.limits.retry_base_us * max(1, lease.attempts) * plan.refetch
 
 
 def _tell(ctx: Context, failure: FailureResult, ids: Mapping[str, object]) -> None:

@@ -9,6 +9,7 @@ import celery
 
 from tasks.base import Context, PenstockTask, context
 from tasks.events import Event
+from tasks.pausing import keep_pauses
 
 
 class Upkeep(PenstockTask):
@@ -28,5 +29,6 @@ def keep(ctx: Context) -> Counter[str]:
     """Do one round of upkeep; return what was done, by name."""
     epoch, accepted = ctx.stream.accepted()
     done = Counter(ctx.store.upkeep(epoch=epoch, accepted=accepted, now=ctx.clock.now_us()))
+    done += keep_pauses(ctx, epoch=epoch)
     done["consumers_forgotten"] = ctx.stream.forget_dead_consumers()
     return done

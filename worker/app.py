@@ -29,6 +29,7 @@ import tasks.base
 from tasks.base import Context, Limits
 from tasks.errors import PenstockError, StreamUnavailable, UsageError
 from tasks.events import Event
+from tasks.ports import Ceiling
 from worker.pump import ROLES, Pump
 
 if TYPE_CHECKING:
@@ -203,6 +204,7 @@ def limits_of(settings: Settings) -> Limits:
         retry_lease_us=_us(settings.lease_seconds),
         fetch_batch=settings.fetch_batch,
         fetch_lease_us=_us(settings.fetch_lease_seconds),
+        ceiling=Ceiling(share=settings.failure_ceiling_share, least=settings.failure_ceiling_least),
     )
 
 

@@ -154,6 +154,16 @@ class Settings(BaseModel):
     pull_seconds: float = _seconds(20, "How long one task pulls from the stream before the next one takes over.")
     retry_base_seconds: float = _seconds(30, "Back-off of the first retry; it doubles with each, with full jitter.")
     retry_max_seconds: float = _seconds(21_600, "Longest back-off between two retries.")
+    failure_ceiling_share: float = option(
+        0.5,
+        "",
+        "A source is paused when this part of its pages of the last one to two hours failed; 1: all of them.",
+        expected="a number above 0, at most 1",
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+    failure_ceiling_least: int = _count(100, "failures", "So many failures of a source at least before it is paused.")
     fetch_timeout_seconds: float = _seconds(30, "Total time for one request, redirects and body included.")
     fetch_batch: int = _count(100, "items", "Most items that one fetch task claims.")
     fetch_lease_seconds: float = _seconds(300, "An item whose fetcher has been silent for so long is due again.")

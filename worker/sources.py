@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, Valid
 
 from tasks.errors import UsageError
 from tasks.steps.page import SourceProfile
+from tasks.steps.policy import BUDGETS
 from worker import plugins
 
 SHIPPED = "sources.toml"
@@ -53,6 +54,13 @@ def _parser(name: str) -> str:
     known = (*_PARSERS, *plugins.names())
     if name not in known:
         raise ValueError(f"{name!r} is not a parser{_near(name, known) or '; there are ' + ', '.join(known)}")
+    return name
+
+
+def _error_class(name: str) -> str:
+    if name not in BUDGETS:
+        guess = _near(name, BUDGETS) or "; there are " + ", ".join(BUDGETS)
+        raise ValueError(f"{name!r} is not the error class of a page{guess}")
     return name
 
 
@@ -105,6 +113,9 @@ class _Table(BaseModel):
     delay_seconds: float = Field(default=1.0, ge=0, le=86_400, allow_inf_nan=False)
     concurrency: int = Field(default=1, ge=1, le=1000)
     max_attempts: int = Field(default=5, ge=1, le=1000)
+    retries: dict[Annotated[str, AfterValidator(_error_class)], Annotated[int, Field(ge=0, le=1000)]] = Field(
+        default_factory=dict
+    )
     allow_private_hosts: _Hosts = ()
 
 

@@ -15,17 +15,20 @@ if TYPE_CHECKING:
 def read_status(stream: PageStream | None = None, store: SqlStore | None = None) -> dict[str, Any]:
     """Return the object that ``status --json`` prints.
 
-    ``accepted`` counts payloads; ``stream`` those not settled yet, ``pending`` the part of them that a worker holds;
+    ``accepted`` counts payloads; ``stream`` those not settled yet, ``pending`` the part of them that a worker holds,
+    ``parked`` the part that waits for a paused source; ``paused`` has the reason of each paused source by name;
     ``outcomes``, ``failures`` (by state), ``items`` (by state) and ``sources`` (by name) are counts.
     """
     stream = stream or open_stream(runtime())
     store = store or open_store(runtime())
-    snapshot = stream.snapshot()
+    snapshot, paused = stream.snapshot(), store.paused_sources()
     counts = store.counts()
     return {
         "accepted": accepted_total(snapshot, store.ledger()),
         "stream": snapshot.length - overlap(snapshot, stream, store),
         "pending": snapshot.pending,
+        "parked": snapshot.parked,
+        "paused": paused,
         "outcomes": counts.outcomes,
         "failures": counts.failures,
         "items": counts.items,

@@ -1,11 +1,16 @@
 """Everything that speaks to the page stream: a Redis stream, one consumer group, and the accepted counter.
 
 Keys, all with one hash tag so that they share a slot: ``{ns}:pages`` is the stream, ``{ns}:pages:meta`` a hash
-with ``epoch`` (a random value made with the stream), ``accepted`` (payloads taken in during that epoch) and ``serial``.
+with ``epoch`` (a random value made with the stream), ``accepted`` (payloads taken in during that epoch) and ``serial``,
+``{ns}:pages:paused`` a hash of the paused sources, each with the reason: a copy of what the store says.
 Each entry that is pushed through here carries the epoch and a serial number of its own, counted from 1, in a field
 ``_epoch`` (``<16 hex>.<serial>``): it says that the entry is counted, and a serial number that is neither in the stream
 nor in the store names the payload that is missing. An entry without it came from a bare XADD and is counted when it
 is acknowledged.
+
+An entry of a paused source is parked: it stays in the stream under its id, so that the ledger, the high-water mark and
+the store's inbox know it as before, but it is pending in a second group, in the name of its source, where no worker
+looks until the source is resumed.
 
 Needs Redis 6.2. Nothing here trims, and nothing runs inside MULTI: a full Redis refuses MULTI, but still lets
 XREADGROUP, XCLAIM, XACK and XDEL pass.
@@ -17,31 +22,30 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
 import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from tasks.errors import StreamFull, StreamUnavailable, TooLarge
+from tasks.errors import SourcePaused, StreamFull, TooLarge
 from tasks.events import Event
 from tasks.ports import Entry
 from tasks.steps.page import Payload
-from tasks.steps.payload import EPOCH_FIELD, encode_fields
-from worker import stream_scripts
+from tasks.steps.payload import EPOCH_FIELD, encode_fields, source_of
+from worker import stream_look, stream_scripts
 from worker.consumers import consumer_name, is_dead_neighbour
+from worker.redis_link import DISK_FULL, connect, mapped
+from worker.stream_look import Held
+from worker.stream_scripts import GROUP
+
+__all__ = ["DISK_FULL", "GROUP", "Held", "PageStream", "Place", "Snapshot", "connect"]
 
 log = structlog.get_logger("penstock.stream")
 
-GROUP = "penstock"
-
+LOOK_SECONDS = 1.0  # how long it takes to notice that a source was paused or resumed
 FULL_SHARE = 0.9  # of Redis' maxmemory; above it nothing is pushed
 MEMORY_SECONDS = 0.5  # how long a look at Redis' memory counts
-
-DISK_FULL = "Redis cannot write its file, its disk may be full: nothing is taken in; push the last pages again later"
 
 _EPOCH = re.compile(rb"([0-9a-f]{16})(?:\.([0-9]{1,18}))?")  # entries of older versions have no serial number
 
@@ -56,41 +60,18 @@ class Snapshot:
     pending: int
     first_id: str | None
     serial: int = 0  # the last one given
+    parked: int = 0  # of ``length``, what waits for a paused source to be resumed
 
 
-def connect(url: str) -> redis.Redis:
-    """Open a client that never retries by itself: a silent retry of XADD doubles a page, one of a read hangs."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=10,
-        socket_connect_timeout=5,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=30,
-        client_name="penstock",
-    )
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an entry is that has no outcome yet."""
 
-
-@contextmanager
-def _mapped() -> Iterator[None]:
-    """Turn Redis' errors into ours."""
-    try:
-        yield
-    except redis.OutOfMemoryError as error:
-        message = "Redis is out of memory and refuses new pages; push again when the workers have caught up"
-        raise StreamFull(message) from error
-    except redis.ResponseError as error:
-        if str(error).startswith("MISCONF"):
-            raise StreamFull(DISK_FULL) from error
-        if "READONLY" in str(error):
-            raise StreamUnavailable(f"Redis takes no writes: {error}") from error
-        if "FULL the stream" in str(error):
-            raise StreamFull("the stream is above its high-water mark; push again later") from error
-        if "OOM" in str(error):
-            message = "Redis is out of memory and refuses new pages; push again when the workers have caught up"
-            raise StreamFull(message) from error
-        raise
-    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-        raise StreamUnavailable(f"Redis does not answer: {error}") from error
+    fields: Mapping[bytes, bytes]  # without the body
+    holder: str | None  # the consumer that has it, for a parked one the source; None: nobody has read it
+    idle_ms: int
+    deliveries: int
+    parked: bool
 
 
 class PageStream:
@@ -100,25 +81,29 @@ class PageStream:
         self._redis: Any = client  # redis-py's types promise awaitables as well; each reply is narrowed here
         self._key = f"{{{namespace}}}:pages"
         self._meta = f"{self._key}:meta"
+        self._paused = f"{self._key}:paused"
         self._high_water = high_water
         self._lease_ms = lease_ms
         self._max_body = max_body
         self._uncounted: set[str] = set()
         self._epoch: str | None = None
         self._memory_known_until = 0.0
+        self._paused_sources: frozenset[str] = frozenset()
+        self._look_at = 0.0
         self.consumer = consumer_name()
 
     def _script(self, source: str, *args: Any) -> Any:
-        return self._redis.eval(source, 2, self._key, self._meta, *args)
+        return self._redis.eval(source, 3, self._key, self._meta, self._paused, *args)
 
     # --- producing ----------------------------------------------------------------------------------------------
 
-    def push(self, payloads: Sequence[Payload], *, compress: bool = False) -> list[str]:
+    def push(self, payloads: Sequence[Payload], *, compress: bool = False, even_paused: bool = False) -> list[str]:
         """Append payloads in one atomic call: all of them, or none.
 
         Returns the entry ids, in order. Raises ``TooLarge`` for a body above the limit, ``StreamFull`` when the
         stream stands at its high-water mark or Redis is out of memory or of disk, ``StreamUnavailable`` when Redis
-        does not answer (the payloads may have arrived then; pushing them again is harmless).
+        does not answer (the payloads may have arrived then; pushing them again is harmless). Raises ``SourcePaused``
+        when the source of one is paused, unless ``even_paused``.
         """
         args: list[Any] = []
         for payload in payloads:
@@ -131,10 +116,11 @@ class PageStream:
                 args += (name, value)
         if not args:
             return []
-        with _mapped():
+        with mapped():
             self._require_memory()
-            head = (GROUP, secrets.token_hex(8), self._high_water)
+            head = (GROUP, secrets.token_hex(8), self._high_water, "1" if even_paused else "")
             ids = self._script(stream_scripts.PUSH, *head, *args)
+            _require_unpaused(ids)
             self._require_disk()
         return [entry_id.decode() for entry_id in ids]
 
@@ -146,7 +132,7 @@ class PageStream:
     def refusal(self) -> StreamFull | None:
         """Return why Redis takes no writes just now, its memory or its disk being full; None when it does."""
         try:
-            with _mapped():
+            with mapped():
                 self._redis.set(f"{self._key}:probe", b"1", px=1000)
         except StreamFull as error:
             return error
@@ -177,7 +163,7 @@ class PageStream:
 
     def epoch(self) -> str:
         """Return the stream's epoch; make stream, group and epoch where they are missing."""
-        with _mapped():
+        with mapped():
             epoch = cast("bytes", self._script(stream_scripts.ENSURE_GROUP, GROUP, secrets.token_hex(8))).decode()
         if self._epoch is not None and epoch != self._epoch:
             log.error(Event.STREAM_EPOCH_LOST, epoch=epoch, previous=self._epoch)
@@ -185,9 +171,14 @@ class PageStream:
         return epoch
 
     def read(self, count: int, block_ms: int) -> list[Entry]:
-        """Return up to ``count`` new entries, waiting at most ``block_ms`` for the first one."""
-        with _mapped():
+        """Return up to ``count`` entries: parked ones of sources that were resumed, else new ones.
+
+        Waits at most ``block_ms`` for the first one.
+        """
+        with mapped():
             try:
+                if resumed := self._look(count):
+                    return resumed
                 reply = self._readgroup(count, block_ms)
             except redis.ResponseError as error:
                 if "NOGROUP" not in str(error):
@@ -202,6 +193,16 @@ class PageStream:
             return [pair for batch in reply.values() for chunk in batch for pair in _pairs(chunk)]
         return [pair for _, batch in reply or () for pair in batch]
 
+    def _look(self, count: int) -> list[Entry]:
+        """Now and then, see which sources are paused, and take over what is parked of those that no longer are."""
+        if time.monotonic() < self._look_at:
+            return []
+        paused, rows = self._script(stream_scripts.LOOK, GROUP, self.consumer, count)
+        self._paused_sources = frozenset(source.decode(errors="replace") for source in paused)
+        if not rows:
+            self._look_at = time.monotonic() + LOOK_SECONDS
+        return self._entries([(entry_id, _fields(flat), deliveries) for entry_id, deliveries, flat in rows])
+
     def reclaim(self) -> Entry | None:
         """Take over one entry: first of a process of this machine that has died, then one past its lease.
 
@@ -209,7 +210,7 @@ class PageStream:
         taken again at once. One at a time, so that a page that kills its process cannot raise the delivery count of its
         neighbours.
         """
-        with _mapped():
+        with mapped():
             try:
                 for dead in self._abandoned():
                     entry = self._reclaimed(self._script(stream_scripts.RECLAIM, GROUP, self.consumer, 0, dead))
@@ -225,7 +226,7 @@ class PageStream:
         if not reply or not reply[1]:
             return None
         entry_id, deliveries, flat = reply
-        return self._entries([(entry_id, dict(zip(flat[::2], flat[1::2], strict=True)), deliveries)])[0]
+        return self._entries([(entry_id, _fields(flat), deliveries)])[0]
 
     def _entries(self, rows: Sequence[tuple[bytes, Mapping[bytes, bytes], int]]) -> list[Entry]:
         """Name the epoch of each entry: its own, or for a bare XADD, which is not counted yet, the present one."""
@@ -245,25 +246,62 @@ class PageStream:
             return
         uncounted = [name for name in entry_ids if name in self._uncounted]
         counted = [name for name in entry_ids if name not in self._uncounted]
-        with _mapped():
+        with mapped():
             self._script(stream_scripts.ACK, GROUP, len(uncounted), *uncounted, *counted)
         self._uncounted.difference_update(uncounted)
 
     def give_back(self, entry_ids: Sequence[str]) -> None:
         """Let go of entries that were read and not begun: the next reclaim of any worker takes them, uncounted."""
         if entry_ids:
-            with _mapped():
+            with mapped():
                 self._script(stream_scripts.GIVE_BACK, GROUP, self.consumer, self._lease_ms, *entry_ids)
+
+    # --- paused sources -----------------------------------------------------------------------------------------
+
+    def park_paused(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Put the entries of paused sources aside, uncounted as a delivery; return the others."""
+        if not self._paused_sources:
+            return list(entries)
+        sources = {entry.id: source_of(entry.fields) for entry in entries}
+        parked = [entry for entry in entries if sources[entry.id] in self._paused_sources]
+        if parked:
+            args = [arg for one in parked for arg in (sources[one.id], one.id, one.deliveries - 1)]
+            with mapped():
+                self._script(stream_scripts.PARK, GROUP, *args)
+            self._uncounted.difference_update(one.id for one in parked)
+        return [entry for entry in entries if sources[entry.id] not in self._paused_sources]
+
+    def set_paused(self, reasons: Mapping[str, str]) -> None:
+        """Let Redis know which sources are paused, and why: these and no others."""
+        with mapped():
+            self._script(stream_scripts.SET_PAUSED, *(word for pair in sorted(reasons.items()) for word in pair))
+        self._paused_sources, self._look_at = frozenset(reasons), 0.0
+
+    def parked(self) -> dict[str, int]:
+        """Return how many entries are parked, by source; those of a source just resumed until a worker takes them."""
+        with mapped():
+            flat = self._script(stream_scripts.PARKED_BY_SOURCE)
+        return {source.decode(errors="replace"): int(n) for source, n in _fields(flat).items()}
 
     # --- looking ------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """Return the counters of one instant."""
-        with _mapped():
-            epoch, accepted, length, pending, first, serial = self._script(stream_scripts.SNAPSHOT, GROUP)
+        with mapped():
+            epoch, accepted, length, pending, first, *more = self._script(stream_scripts.SNAPSHOT, GROUP)
         return Snapshot(
-            epoch.decode() if epoch else None, accepted, length, pending, first.decode() if first else None, serial
+            epoch.decode() if epoch else None, accepted, length, pending, first.decode() if first else None, *more
         )
+
+    def find(self, entry_id: str) -> Place | None:
+        """Tell where an entry of the stream is; None when it is not, or no longer, in it."""
+        with mapped():
+            reply = self._script(stream_scripts.FIND, GROUP, entry_id)
+        if not reply:
+            return None
+        flat, held, parked = reply
+        _, holder, idle, deliveries = held or (b"", None, 0, 0)
+        return Place(_fields(flat), holder and holder.decode(errors="replace"), idle, deliveries, bool(parked))
 
     def accepted(self) -> tuple[str, int]:
         """Return the epoch and how many payloads were accepted in it; makes the stream where it is missing."""
@@ -272,18 +310,41 @@ class PageStream:
 
     def pending_ids(self, limit: int = 10_000) -> list[str]:
         """Return the ids that some consumer holds, oldest first."""
-        with _mapped():
+        with mapped():
             rows = self._redis.xpending_range(self._key, GROUP, min="-", max="+", count=limit)
         return [row["message_id"].decode() for row in rows]
 
+    def numbers(self) -> Iterator[tuple[str, str | None, int | None]]:
+        """Yield (entry, epoch, serial number) of each entry; Nones for a bare XADD. Reads the whole stream."""
+        with mapped():
+            for name, told in stream_look.numbers(self._redis, self._key):
+                yield name, *_counted_in({EPOCH_FIELD.encode(): told})
+
+    def overdue(self, limit: int = 1000) -> list[Held]:
+        """Return entries that were not acknowledged within their lease, oldest first."""
+        return self._held(idle_ms=self._lease_ms, limit=limit)
+
+    def held(self, limit: int = 1000) -> list[Held]:
+        """Return entries that some consumer has, oldest first."""
+        return self._held(idle_ms=None, limit=limit)
+
+    def _held(self, *, idle_ms: int | None, limit: int) -> list[Held]:
+        with mapped():
+            try:
+                return stream_look.held(self._redis, self._key, idle_ms=idle_ms, limit=limit)
+            except redis.ResponseError as error:
+                if "NOGROUP" not in str(error):
+                    raise
+                return []
+
+    def parked_again(self) -> list[str]:
+        """Return parked entries that were delivered before, and so may have their outcome already."""
+        with mapped():
+            return stream_look.parked_again(self._redis, self._key) if self.parked() else []
+
     def uncounted(self) -> int:
         """Count the waiting entries of producers that use a bare XADD. Reads the whole stream: only to explain."""
-        total, start = 0, "-"
-        with _mapped():
-            while batch := self._redis.xrange(self._key, min=start, count=500):
-                total += sum(_counted_in(fields)[0] is None for _, fields in batch)
-                start = f"({batch[-1][0].decode()}"
-        return total
+        return sum(epoch is None for _, epoch, _ in self.numbers())
 
     def oldest_age_ms(self, now_ms: int) -> int | None:
         """Return how long the oldest entry has been in the stream; None when it is empty."""
@@ -311,11 +372,25 @@ class PageStream:
     def forget_dead_consumers(self, idle_ms: int = 3_600_000) -> int:
         """Delete consumers with nothing pending that are dead here, or were not heard of for ``idle_ms``."""
         forgotten = 0
-        with _mapped():
+        with mapped():
             for name, pending, idle in self._consumers():
                 if not pending and name != self.consumer and (is_dead_neighbour(name) or idle > idle_ms):
                     forgotten += self._script(stream_scripts.FORGET_CONSUMER, GROUP, name)
         return forgotten
+
+
+def _require_unpaused(reply: Sequence[bytes]) -> None:
+    if reply[0] == b"PAUSED":
+        source, reason = (word.decode(errors="replace") for word in reply[1:])
+        message = (
+            f"the source {source} is paused: {reason}. When that is mended, run 'penstock sources resume {source}' "
+            "and push again"
+        )
+        raise SourcePaused(message, source=source)
+
+
+def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _counted_in(fields: Mapping[bytes, bytes]) -> tuple[str | None, int | None]:

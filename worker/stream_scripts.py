@@ -1,20 +1,39 @@
-"""The Lua scripts of the page stream. Each takes KEYS stream and meta; what ARGV holds stands above it."""
+"""The Lua scripts of the page stream. Each takes KEYS stream, meta and paused; what ARGV holds stands above it."""
+
+GROUP = "penstock"
+PARKED = "penstock.parked"  # the group whose consumers, one for each source, hold what is parked
 
 # Makes stream, group and epoch where they are missing. The epoch is renewed only with the stream itself: a group
 # that somebody destroyed is made again at 0 under the old epoch, and the inbox passes over what was delivered.
-ENSURE = """
+# The group of parked entries is made here, as a full Redis refuses to make one.
+ENSURE = f"""
 if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HEXISTS', KEYS[2], 'epoch') == 0 then
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[2], 'epoch', ARGV[2], 'accepted', 0)
 end
 redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+redis.pcall('XGROUP', 'CREATE', KEYS[1], '{PARKED}', '0')
 local epoch = redis.call('HGET', KEYS[2], 'epoch')
 """
 
 ENSURE_GROUP = ENSURE + "return epoch"
 
-# ARGV: group, epoch if new, high-water mark, then for each entry its number of field arguments and the arguments.
+# ARGV: group, epoch if new, high-water mark, whether entries of paused sources are taken (empty: no), then for each
+# entry its number of field arguments and the arguments.
 PUSH = (
+    """
+if ARGV[4] == '' and redis.call('EXISTS', KEYS[3]) == 1 then
+  local at = 5
+  while at <= #ARGV do
+    local last = at + tonumber(ARGV[at])
+    for field = at + 1, last, 2 do
+      local reason = ARGV[field] == 'source' and redis.call('HGET', KEYS[3], ARGV[field + 1])
+      if reason then return {'PAUSED', ARGV[field + 1], reason} end
+    end
+    at = last + 1
+  end
+end
+"""
     "if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[3]) then return redis.error_reply('FULL the stream is full') end\n"
     "local epoch = redis.call('HGET', KEYS[2], 'epoch')\n"
     "if not epoch or redis.call('EXISTS', KEYS[1]) == 0 then\n"
@@ -22,7 +41,7 @@ PUSH = (
     + """
 end
 local ids = {}
-local at = 4
+local at = 5
 while at <= #ARGV do
   local n = tonumber(ARGV[at])
   local entry = {unpack(ARGV, at + 1, at + n)}
@@ -36,12 +55,16 @@ return ids
 )
 
 # Only an entry that is really deleted here is counted, so a second acknowledgement of it counts nothing.
-# ARGV: group, number of uncounted ids, the uncounted ids, the other ids.
-ACK = """
+# Another worker may have parked an entry that was taken for abandoned. ARGV: group, number of uncounted ids, the
+# uncounted ids, the other ids.
+ACK = f"""
+local parked = redis.pcall('XPENDING', KEYS[1], '{PARKED}')
+if parked.err or parked[1] == 0 then parked = nil end
 local uncounted = tonumber(ARGV[2])
 local done = 0
 for at = 3, #ARGV, 1000 do
   redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, at, math.min(at + 999, #ARGV)))
+  if parked then redis.call('XACK', KEYS[1], '{PARKED}', unpack(ARGV, at, math.min(at + 999, #ARGV))) end
 end
 for at = 3, #ARGV do
   local deleted = redis.call('XDEL', KEYS[1], ARGV[at])
@@ -96,13 +119,89 @@ end
 return 0
 """
 
-SNAPSHOT = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return {false, 0, 0, 0, false, 0} end
+# What waits for its source to be resumed. An entry that is parked stays where it is in the stream, under its id: only
+# the group that has it pending changes, and with XCLAIM … FORCE that is refused neither by a full Redis nor half done.
+# ARGV: group, then for each entry its source, its id, and how often it was delivered before.
+PARK = f"""
+local parked = 0
+for at = 2, #ARGV, 3 do
+  local claimed = redis.call('XCLAIM', KEYS[1], '{PARKED}', ARGV[at], 0, ARGV[at + 1],
+                             'RETRYCOUNT', ARGV[at + 2], 'FORCE', 'JUSTID')
+  redis.call('XACK', KEYS[1], ARGV[1], ARGV[at + 1])
+  parked = parked + #claimed
+end
+return parked
+"""
+
+# Which sources are paused, and up to ARGV 3 parked entries of sources that no longer are, which this consumer has
+# from now on. ARGV: group, consumer, count.
+LOOK = f"""
+local paused, is, taken = redis.call('HKEYS', KEYS[3]), {{}}, {{}}
+for _, source in ipairs(paused) do is[source] = true end
+local parked = redis.pcall('XPENDING', KEYS[1], '{PARKED}')
+if parked.err or parked[1] == 0 then return {{paused, taken}} end
+for _, one in ipairs(parked[4]) do
+  local room = tonumber(ARGV[3]) - #taken
+  if room > 0 and not is[one[1]] then
+    for _, held in ipairs(redis.call('XPENDING', KEYS[1], '{PARKED}', '-', '+', room, one[1])) do
+      local claimed = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, held[1], 'RETRYCOUNT', held[4] + 1, 'FORCE')
+      redis.call('XACK', KEYS[1], '{PARKED}', held[1])
+      if claimed[1] and claimed[1][2] then taken[#taken + 1] = {{held[1], held[4] + 1, claimed[1][2]}} end
+    end
+  end
+end
+return {{paused, taken}}
+"""
+
+# How many entries are parked, by source, as a flat list.
+PARKED_BY_SOURCE = f"""
+local found, parked = {{}}, redis.pcall('XPENDING', KEYS[1], '{PARKED}')
+if parked.err or parked[1] == 0 then return found end
+for _, one in ipairs(parked[4]) do
+  found[#found + 1] = one[1]
+  found[#found + 1] = tonumber(one[2])
+end
+return found
+"""
+
+# The paused sources anew. The DEL comes first: after a write a script is not refused in a full Redis any more.
+# ARGV: source, reason, …
+SET_PAUSED = """
+redis.call('DEL', KEYS[3])
+for at = 1, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1]) end
+return redis.call('HLEN', KEYS[3])
+"""
+
+# Where one entry is: its fields but the body, who holds it, for how long, how often delivered. ARGV: group, id.
+FIND = f"""
+local found = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
+if #found == 0 then return false end
+local fields = {{}}
+for at = 1, #found[1][2], 2 do
+  if found[1][2][at] ~= 'body' then
+    fields[#fields + 1] = found[1][2][at]
+    fields[#fields + 1] = found[1][2][at + 1]
+  end
+end
+local held, parked = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1), nil
+if held.err or #held == 0 then parked = redis.pcall('XPENDING', KEYS[1], '{PARKED}', ARGV[2], ARGV[2], 1) end
+if parked and not parked.err and #parked == 1 then return {{fields, parked[1], 1}} end
+return {{fields, not held.err and held[1] or false, 0}}
+"""
+
+SNAPSHOT = f"""
+if redis.call('EXISTS', KEYS[1]) == 0 then return {{false, 0, 0, 0, false, 0, 0}} end
 local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])
 local in_flight = 0
 if not pending.err then in_flight = pending[1] end
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)
-return {redis.call('HGET', KEYS[2], 'epoch'), tonumber(redis.call('HGET', KEYS[2], 'accepted') or 0),
+local parked, waiting = redis.pcall('XPENDING', KEYS[1], '{PARKED}'), 0
+if not parked.err and parked[1] > 0 then
+  for _, one in ipairs(parked[4]) do
+    if redis.call('HEXISTS', KEYS[3], one[1]) == 1 then waiting = waiting + tonumber(one[2]) end
+  end
+end
+return {{redis.call('HGET', KEYS[2], 'epoch'), tonumber(redis.call('HGET', KEYS[2], 'accepted') or 0),
         redis.call('XLEN', KEYS[1]), in_flight, first[1] and first[1][1] or false,
-        tonumber(redis.call('HGET', KEYS[2], 'serial') or 0)}
+        tonumber(redis.call('HGET', KEYS[2], 'serial') or 0), waiting}}
 """

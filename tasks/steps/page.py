@@ -86,6 +86,7 @@ class SourceProfile:
     delay_seconds: float = 1.0  # between two requests to one host
     concurrency: int = 1  # requests to one host at the same time
     max_attempts: int = 5  # per item (fetch) and per failure (retry)
+    retries: Mapping[str, int] = field(default_factory=dict, hash=False)  # by error class, in place of policy.BUDGETS
     allow_private_hosts: tuple[str, ...] = ()  # hosts that may be on loopback or a private address, by name
 
 
@@ -163,3 +164,4 @@ class RetryArrival:
     payload_hash: str
     result: PageResult | FailureResult
     refetch_at: int | None = None  # microseconds; also make the item due then (only with a FailureResult)
+    entry: str | None = None  # the stream entry that last brought these bytes

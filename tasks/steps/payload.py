@@ -162,6 +162,11 @@ def reopened(payload: Payload, *, max_body: int) -> Payload:
     return decode_fields({**fields, **kept}, max_body=max_body)
 
 
+def source_of(fields: Mapping[bytes, bytes]) -> str:
+    """Return the source under which an entry is, or will be, stored. Never raises."""
+    return envelope_of({b"source": fields.get(b"source", b"")}).source
+
+
 def encode_fields(payload: Payload, *, compress: bool = False) -> dict[str | bytes, bytes]:
     """Write a payload as the fields of a stream entry; with ``compress`` as zstd where that is smaller.
 

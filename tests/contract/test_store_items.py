@@ -150,7 +150,7 @@ def test_a_lease_that_ran_out_is_claimed_again(store: SqlStore) -> None:
     assert taken.token != lost.token
     assert not store.item_pushed(lost, entry="1-1", now=NOW)
     assert not store.item_postponed(lost, until=NOW)
-    assert store.item_failed(lost, fetch_failure(), now=NOW) is None
+    assert store.item_failed(lost, fetch_failure(), worker="w", now=NOW) is None
     assert store.item_pushed(taken, entry="1-1", now=NOW)
     assert store.failures() == []
 
@@ -168,16 +168,16 @@ def test_a_pushed_item_is_fetched_when_its_page_arrives_even_before_it_is_noted(
 def test_a_failed_fetch_waits_or_is_given_up(store: SqlStore) -> None:
     names(store, item("1"))
     (lease,) = claim(store)
-    assert store.item_failed(lease, fetch_failure(retry_at=LATER), now=NOW) is ItemState.DUE
+    assert store.item_failed(lease, fetch_failure(retry_at=LATER), worker="w", now=NOW) is ItemState.DUE
     (row,) = store.failures()
     assert (row["kind"], row["state"], row["attempts"], row["item"]) == ("fetch", "waiting", 1, "1")
     assert claim(store) == []
     (lease,) = claim(store, now=LATER)
     assert lease.attempts == 1
-    assert store.item_failed(lease, fetch_failure("HostDown", retry_at=LATER, counts=False), now=LATER) is ItemState.DUE
+    assert store.item_failed(lease, fetch_failure("HostDown", retry_at=LATER, counts=False), worker="w", now=LATER) is ItemState.DUE
     (lease,) = claim(store, now=LATER)
     assert lease.attempts == 1
-    assert store.item_failed(lease, fetch_failure("HttpError"), now=LATER) is ItemState.FAILED
+    assert store.item_failed(lease, fetch_failure("HttpError"), worker="w", now=LATER) is ItemState.FAILED
     (row,) = store.failures()
     assert (row["state"], row["attempts"], row["next_attempt_at"]) == ("dead", 2, None)
     assert store.claim_failures(limit=9, lease_us=1, now=2 * LATER, parser_versions={"none": 9}) == []
@@ -186,7 +186,7 @@ def test_a_failed_fetch_waits_or_is_given_up(store: SqlStore) -> None:
 def test_a_page_that_is_gone_is_marked_and_kept(store: SqlStore) -> None:
     names(store, item("1"))
     (lease,) = claim(store)
-    assert store.item_failed(lease, fetch_failure("Gone"), now=NOW) is ItemState.GONE
+    assert store.item_failed(lease, fetch_failure("Gone"), worker="w", now=NOW) is ItemState.GONE
     assert store.counts().items == {"fetched": 1, "gone": 1}
     assert store.counts().failures == {"dead": 1}
 
@@ -194,7 +194,7 @@ def test_a_page_that_is_gone_is_marked_and_kept(store: SqlStore) -> None:
 def test_the_arrival_of_a_page_resolves_the_failures_of_its_fetch(store: SqlStore) -> None:
     names(store, item("1"))
     (lease,) = claim(store)
-    store.item_failed(lease, fetch_failure(retry_at=LATER), now=NOW)
+    store.item_failed(lease, fetch_failure(retry_at=LATER), worker="w", now=NOW)
     commit(store, page("1", "a", at=200))
     assert store.counts().failures == {"resolved": 1}
 
@@ -202,7 +202,7 @@ def test_the_arrival_of_a_page_resolves_the_failures_of_its_fetch(store: SqlStor
 def test_replay_of_a_failed_fetch_makes_the_item_due(store: SqlStore) -> None:
     names(store, item("1"))
     (lease,) = claim(store)
-    store.item_failed(lease, fetch_failure(), now=NOW)
+    store.item_failed(lease, fetch_failure(), worker="w", now=NOW)
     assert store.replay(FailureFilter(error_class="HttpError"), now=LATER) == 1
     (lease,) = claim(store, now=LATER)
     assert (lease.item_key, lease.attempts) == ("1", 0)

@@ -74,6 +74,7 @@ class Effect:
     outcome: Outcome
     page_id: int | None = None
     failure_id: int | None = None
+    given_up: bool = False  # the failure is not tried again by itself
 
 
 @dataclass(frozen=True, slots=True)

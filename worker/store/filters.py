@@ -15,6 +15,7 @@ class FailureFilter:
     source: str | None = None
     error_class: str | None = None
     fingerprint: str | None = None
+    parser: str | None = None  # "none": no parser was found for it
     state: str | None = None  # waiting, dead, resolved, dropped
     item: str | None = None
     ids: tuple[int, ...] | None = None
@@ -25,7 +26,7 @@ class FailureFilter:
         """Return the condition, and its parameters."""
         tests = ["true"]
         parameters: list[Any] = []
-        for column in ("source", "error_class", "fingerprint", "state"):
+        for column in ("source", "error_class", "fingerprint", "parser", "state"):
             value = getattr(self, column)
             if value is not None:
                 tests.append(f"failure.{column} = ?")

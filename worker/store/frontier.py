@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Final
 
 from tasks.ports import FetchFailure, ItemLease
 from tasks.steps.page import ItemState, Payload, SourceProfile
-from worker.store import clean, failures
+from worker.store import attempts, clean, failures, sources_state
+from worker.store.attempts import Attempt
 from worker.store.batch import Broken
 from worker.store.driver import Row, Statement, Transaction, statement
 
@@ -87,7 +88,7 @@ def claim(
     if tx.locks_rows:
         tx.run("SELECT pg_advisory_xact_lock(?)", _CLAIM_LOCK)
     free_expired(tx, now)
-    free = _free_slots(tx, per_host)
+    free = _free_slots(tx, per_host, sources_state.paused(tx).keys())
     rows = _due(tx, {host: slots for host, slots in free.items() if slots > 0}, now)
     chosen = _within_budgets(rows, _left(tx, run, budgets), limit)
     leases = [_lease(row, f"{run}/{secrets.token_hex(8)}", now + lease_us) for row in chosen]
@@ -98,9 +99,9 @@ def claim(
     return leases
 
 
-def _free_slots(tx: Transaction, per_host: Mapping[str, int]) -> dict[tuple[str, str], int]:
+def _free_slots(tx: Transaction, per_host: Mapping[str, int], paused: Collection[str]) -> dict[tuple[str, str], int]:
     leased = {(row[0], row[1]): row[2] for row in tx.run(_LEASED)}
-    hosts = [(str(row[0]), str(row[1])) for row in tx.run(_HOSTS)]
+    hosts = [(str(row[0]), str(row[1])) for row in tx.run(_HOSTS) if row[0] not in paused]
     return {host: per_host.get(host[0], _DEFAULTS.concurrency) - leased.get(host, 0) for host in hosts}
 
 
@@ -185,7 +186,7 @@ def _give_back(tx: Transaction, lease: ItemLease) -> None:
     tx.write(_COUNT_RUN, [(clean.text(lease.token.rpartition("/")[0]), lease.source, -1)])
 
 
-def failed(tx: Transaction, lease: ItemLease, failure: FetchFailure, now: int) -> ItemState | None:
+def failed(tx: Transaction, lease: ItemLease, failure: FetchFailure, worker: str, now: int) -> ItemState | None:
     """Note a failed fetch; see ``Store.item_failed``."""
     state = ItemState.DUE
     if failure.retry_at is None:
@@ -206,11 +207,16 @@ def failed(tx: Transaction, lease: ItemLease, failure: FetchFailure, now: int) -
         return None
     if not failure.counts:
         _give_back(tx, lease)
-    failures.upsert(tx, [_failure_row(lease, failure, attempts=rows[0][0], now=now)])
+    made = rows[0][0]
+    ((failure_id, *_),) = failures.upsert(tx, [_failure_row(lease, failure, made, now)])
+    told = Attempt(
+        "fetch", lease.source, lease.item_key, failure_id, now, worker, made, str(state), error_class, failure.message
+    )
+    attempts.note(tx, [told])
     return state
 
 
-def _failure_row(lease: ItemLease, failure: FetchFailure, *, attempts: int, now: int) -> Row:
+def _failure_row(lease: ItemLease, failure: FetchFailure, made: int, now: int) -> Row:
     envelope = Payload(
         source=lease.source, body=b"", item=lease.item, url=lease.url, status=failure.status, depth=lease.depth,
         parent=lease.parent,
@@ -230,7 +236,7 @@ def _failure_row(lease: ItemLease, failure: FetchFailure, *, attempts: int, now:
         0,
         "dead" if failure.retry_at is None else "waiting",
         failure.retry_at,
-        attempts,
+        made,
         now,
         now,
         now,

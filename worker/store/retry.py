@@ -14,19 +14,21 @@ import orjson
 from tasks.errors import StoreConflict
 from tasks.ports import FailureLease
 from tasks.steps.page import Outcome, Payload, RetryArrival
-from worker.store import deliveries, failures, frontier, payloads
+from worker.store import attempts, deliveries, failures, frontier, payloads
+from worker.store.attempts import Attempt
 from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, observed
 from worker.store.commit import apply
 from worker.store.deliveries import HOUR_US, shard_of, sighting_of
 from worker.store.driver import Row, Transaction, statement
+from worker.store.sources_state import NOT_PAUSED
 
 MOST_CRASHES: Final = 20  # attempts of a failure after which a process that died with it is taken as its doing
 
 _DUE: Final = f"""SELECT id FROM failure WHERE state = 'waiting' AND kind = 'payload' AND next_attempt_at <= ?
-  AND coalesce(lease_until, 0) <= ? AND attempts < {MOST_CRASHES}
+  AND coalesce(lease_until, 0) <= ? AND attempts < {MOST_CRASHES} AND {NOT_PAUSED}
   ORDER BY next_attempt_at LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constant)
 _OLDER: Final = f"""SELECT id FROM failure WHERE state IN {failures.OPEN} AND kind = 'payload' AND parser = ?
-  AND parser_version < ? AND coalesce(lease_until, 0) <= ?
+  AND parser_version < ? AND coalesce(lease_until, 0) <= ? AND {NOT_PAUSED}
   ORDER BY parser_version, id LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constants)
 # Attempt and parser version count from here on: a page that kills its process is not tried for ever.
 _LEASE: Final = statement(
@@ -66,6 +68,8 @@ _RESOLVE: Final = f"""UPDATE failure SET state = 'resolved', resolved_at = ?, re
   WHERE id = ? AND lease_token = ? AND state IN {failures.OPEN} RETURNING id"""  # noqa: S608 (constants)
 _DELIVERIES: Final = """SELECT epoch, ms, seq, source, handled_at, worker, observed_at FROM delivery
   WHERE failure_id = ? AND payload_hash = ? AND outcome = 'failed' ORDER BY observed_at, epoch, ms, seq"""
+_LAST_ENTRY: Final = """SELECT ms, seq FROM delivery WHERE failure_id = ? AND payload_hash = ?
+  ORDER BY handled_at DESC, ms DESC, seq DESC LIMIT 1"""
 _SETTLE: Final = statement(
     """UPDATE delivery SET outcome = r.outcome, page_id = r.page_id, sighting = r.sighting, source = r.source,
       item_key = r.item_key
@@ -107,10 +111,16 @@ def claim(
             ids |= {row[0]: version for row in found[: limit - len(ids)]}
     until = now + lease_us
     tx.write(_LEASE, [(one, secrets.token_hex(8), until, ids[one]) for one in sorted(ids)])
-    return [_lease(row) for row in tx.read(_CLAIMED, [(one,) for one in ids])]
+    rows = tx.read(_CLAIMED, [(one,) for one in ids])
+    return [_lease(row, _last_entry(tx, row[0], row[10])) for row in rows]
 
 
-def _lease(row: Row) -> FailureLease:
+def _last_entry(tx: Transaction, failure_id: int, payload_hash: str) -> str | None:
+    rows = tx.run(_LAST_ENTRY, failure_id, payload_hash)
+    return f"{rows[0][0]}-{rows[0][1]}" if rows else None
+
+
+def _lease(row: Row, entry: str | None) -> FailureLease:
     payload = Payload(
         source=row[1],
         item=row[2],
@@ -132,22 +142,27 @@ def _lease(row: Row) -> FailureLease:
         attempts=row[14],
         token=row[15],
         lease_until=row[16],
+        entry=entry,
     )
 
 
-def settle(tx: Transaction, retry: RetryArrival, packed: Sequence[Packed], *, now: int) -> Outcome:
+def settle(tx: Transaction, retry: RetryArrival, packed: Sequence[Packed], *, worker: str, now: int) -> Outcome:
     """Settle a leased failure; see ``Store.commit_retry``. Raises ``LeaseLostError``, ``StoreConflict``."""
     what = observed(retry.payload, retry.payload_hash, retry.result, retry.observed_at)
-    if isinstance(what, Broken):
-        return _failed_again(tx, retry, what, now)
     open_rows = tx.run(
-        f"SELECT source, item_key FROM failure WHERE id = ? AND lease_token = ? AND state IN {failures.OPEN}",  # noqa: S608 (constants)
+        f"SELECT source, item_key, attempts FROM failure WHERE id = ? AND lease_token = ? AND state IN {failures.OPEN}",  # noqa: S608 (constants)
         retry.failure_id,
         retry.lease_token,
     )
     if not open_rows:
         raise LeaseLostError
-    return _succeeded(tx, retry, what, packed, now)
+    source, item_key, made = open_rows[0]
+    told = Attempt("retry", source, item_key, retry.failure_id, now, worker, made, "", entry=retry.entry)
+    if isinstance(what, Broken):
+        return _failed_again(tx, retry, what, told)
+    outcome = _succeeded(tx, retry, what, packed, now)
+    attempts.note(tx, [told._replace(outcome=str(outcome))])
+    return outcome
 
 
 def _succeeded(tx: Transaction, retry: RetryArrival, what: Sighting, packed: Sequence[Packed], now: int) -> Outcome:
@@ -193,12 +208,15 @@ def _move(tx: Transaction, what: Sighting, moved: Sequence[tuple[_Delivery, Effe
     deliveries.add(tx, counts)
 
 
-def _failed_again(tx: Transaction, retry: RetryArrival, what: Broken, now: int) -> Outcome:
+def _failed_again(tx: Transaction, retry: RetryArrival, what: Broken, told: Attempt) -> Outcome:
+    result, now = what.result, told.at
     if retry.refetch_at is not None and retry.payload.url is not None:
         frontier.refetch(tx, what, retry.refetch_at, now)
-    row = (*failures.error_columns(what), what.result.retry_at, now, retry.failure_id, retry.lease_token)
+    row = (*failures.error_columns(what), result.retry_at, now, retry.failure_id, retry.lease_token)
     if not tx.write(_AGAIN, [row]):
         raise LeaseLostError
+    outcome = "dead" if result.retry_at is None else "waiting"
+    attempts.note(tx, [told._replace(outcome=outcome, error_class=result.error_class, message=result.message)])
     return Outcome.FAILED
 
 
@@ -207,8 +225,16 @@ def expire(tx: Transaction, now: int, most: int) -> int:
     rows = tx.run(
         """UPDATE failure SET state = 'dead', next_attempt_at = NULL, lease_until = NULL, lease_token = NULL
         WHERE state = 'waiting' AND kind = 'payload' AND coalesce(lease_until, 0) <= ? AND attempts >= ?
-        RETURNING id""",
+        RETURNING source, item_key, id, attempts""",
         now,
         most,
+    )
+    why = "the process that tried it never came back"
+    attempts.note(
+        tx,
+        (
+            Attempt("retry", source, item_key, failure_id, now, "upkeep", made, "dead", "Poison", why)
+            for source, item_key, failure_id, made in rows
+        ),
     )
     return len(rows)

@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from tasks.errors import StoreConflict
-from tasks.ports import FailureLease, FetchFailure, ItemLease, Settled
+from tasks.ports import Ceiling, FailureLease, FetchFailure, ItemLease, Paused, Settled
 from tasks.steps.page import Arrival, ItemState, Outcome, RetryArrival
-from worker.store import clean, commit, export, frontier, ledger, payloads, records, retry, schema, triage, upkeep
+from worker.store import (
+    archive,
+    chores,
+    clean,
+    commit,
+    export,
+    frontier,
+    ledger,
+    payloads,
+    records,
+    reparse,
+    retry,
+    schema,
+    serials,
+    sources_state,
+    triage,
+    upkeep,
+    walk,
+)
+from worker.store.archive import Archived
 from worker.store.driver import Driver, Transaction
 from worker.store.filters import FailureFilter
 from worker.store.ledger import Counts, DueCounts, EpochLedger
+from worker.store.reparse import PageFilter, Present, Reparsed
+from worker.store.retention import Retention
+from worker.store.serials import Run
 
 Result = TypeVar("Result")
 
@@ -64,11 +87,11 @@ class SqlStore:
             lambda tx: retry.claim(tx, limit=limit, lease_us=lease_us, now=now, parser_versions=parser_versions)
         )
 
-    def commit_retry(self, arrival: RetryArrival, *, worker: str, now: int) -> Outcome | None:  # noqa: ARG002 (the deliveries keep the worker that they were counted for)
+    def commit_retry(self, arrival: RetryArrival, *, worker: str, now: int) -> Outcome | None:
         """See ``Store``."""
         packed = payloads.pack([(arrival.payload_hash, arrival.payload)])
         try:
-            return self._write(lambda tx: retry.settle(tx, arrival, packed, now=now))
+            return self._write(lambda tx: retry.settle(tx, arrival, packed, worker=worker, now=now))
         except retry.LeaseLostError:
             return None
 
@@ -86,9 +109,9 @@ class SqlStore:
         """See ``Store``."""
         return self._write(lambda tx: frontier.pushed(tx, lease, entry, now))
 
-    def item_failed(self, lease: ItemLease, failure: FetchFailure, *, now: int) -> ItemState | None:
+    def item_failed(self, lease: ItemLease, failure: FetchFailure, *, worker: str, now: int) -> ItemState | None:
         """See ``Store``."""
-        return self._write(lambda tx: frontier.failed(tx, lease, failure, now))
+        return self._write(lambda tx: frontier.failed(tx, lease, failure, worker, now))
 
     def item_postponed(self, lease: ItemLease, *, until: int) -> bool:
         """See ``Store``."""
@@ -97,6 +120,62 @@ class SqlStore:
     def upkeep(self, *, epoch: str, accepted: int, now: int) -> Mapping[str, int]:
         """See ``Store``."""
         return self._write(lambda tx: upkeep.upkeep(tx, epoch=epoch, accepted=accepted, now=now))
+
+    def tidy(
+        self, *, deliveries_us: int, payloads_us: int, first_waiting: str | None, now: int
+    ) -> tuple[Mapping[str, int], bool]:
+        """See ``Store``."""
+        keep = Retention(deliveries_us=deliveries_us, payloads_us=payloads_us, first_waiting=first_waiting)
+        steps = {name: self._write(partial(upkeep.chore, name=name, keep=keep, now=now)) for name in upkeep.CHORES}
+        return {name: step.done for name, step in steps.items()}, any(step.more for step in steps.values())
+
+    def take_turn(self, name: str, *, every_us: int, now: int) -> bool:
+        """See ``Store``."""
+        return self._write(lambda tx: chores.take_turn(tx, name, every_us=every_us, now=now))
+
+    def noted(self, name: str) -> str:
+        """See ``Store``."""
+        return self._read(lambda tx: chores.noted(tx, name))
+
+    def note(self, name: str, what: str) -> None:
+        """See ``Store``."""
+        self._write(lambda tx: chores.note(tx, name, what))
+
+    def pause_past_ceiling(
+        self, sources: Collection[str], ceiling: Ceiling, *, epoch: str, parser_versions: Mapping[str, int], now: int
+    ) -> list[Paused]:
+        """See ``Store``."""
+        look = partial(sources_state.past_ceiling, sources=sources, ceiling=ceiling, epoch=epoch, now=now)
+        found = self._read(look)
+        return [
+            one
+            for one in found
+            if self.pause_source(one.source, sources_state.Change(one.reason, "ceiling", now, parser_versions))
+        ]
+
+    def resume_newer(self, *, epoch: str, parser_versions: Mapping[str, int], now: int) -> list[Paused]:
+        """See ``Store``."""
+        if not self.paused_sources():
+            return []
+        return self._write(lambda tx: sources_state.resume_newer(tx, parser_versions, epoch=epoch, now=now))
+
+    def paused_sources(self) -> dict[str, str]:
+        """See ``Store``."""
+        return self._read(sources_state.paused)
+
+    # --- paused sources --------------------------------------------------------------------------------------------
+
+    def pause_source(self, source: str, change: sources_state.Change) -> bool:
+        """Pause a source; return whether it was not paused before."""
+        return self._write(lambda tx: sources_state.pause(tx, source, change))
+
+    def resume_source(self, source: str, change: sources_state.Change, *, epoch: str) -> bool:
+        """Resume a source, whose failures count from now on; return whether it was paused."""
+        return self._write(lambda tx: sources_state.resume(tx, source, change, epoch))
+
+    def source_states(self) -> dict[str, dict[str, Any]]:
+        """Return state, since, reason and changed_by of each source that was ever paused, by name."""
+        return self._read(sources_state.states)
 
     # --- the operator's queries ------------------------------------------------------------------------------------
 
@@ -111,6 +190,18 @@ class SqlStore:
     def delivered_among(self, epoch: str, entry_ids: Sequence[str]) -> set[str]:
         """Return those of the entries that have an outcome."""
         return self._read(lambda tx: ledger.delivered_among(tx, epoch, entry_ids))
+
+    def serial_runs(self, epoch: str) -> list[Run]:
+        """Return which serial numbers the deliveries of an epoch have. Reads them all."""
+        return self._read(lambda tx: serials.runs(tx, epoch))
+
+    def serial_entries(self, epoch: str, first: int, last: int, *, limit: int) -> list[tuple[str, int]]:
+        """Return (entry, serial number) of deliveries numbered ``first`` to ``last``. Reads all of the epoch."""
+        return self._read(lambda tx: serials.entries(tx, epoch, first, last, limit))
+
+    def acknowledge(self, differences: Mapping[str, int], *, note: str, now: int) -> None:
+        """Add to the differences that are known and accepted, by epoch."""
+        self._write(lambda tx: ledger.acknowledge(tx, differences, note, now))
 
     def due_counts(
         self, *, now: int, run: str, budgets: Mapping[str, int], parser_versions: Mapping[str, int] | None = None
@@ -133,6 +224,37 @@ class SqlStore:
             after = rows[-1][0]
             yield from (record for _, record in rows)
 
+    def archive(self, *, source: str | None = None, since: int | None = None) -> Iterator[Archived]:
+        """Yield what came in: each stored revision, then each open failure that had bytes, a few at a time."""
+        every = (
+            (reparse.last_id, archive.revisions_in, archive.revisions),
+            (archive.last_failure, archive.failures_in, archive.failures),
+        )
+        for last, keys_in, read in every:
+            for after, until in walk.spans(self._read(last)):
+                for keys in walk.chunks(
+                    self._read(partial(keys_in, after=after, until=until, source=source, since=since))
+                ):
+                    yield from self._read(partial(read, keys=keys))
+
+    def present_revisions(self, where: PageFilter) -> Iterator[list[Present]]:
+        """Yield the present revisions of pages with their bytes, in chunks of a transaction each."""
+        for after, until in walk.spans(self._read(reparse.last_id)):
+            for page_ids in walk.chunks(self._read(partial(reparse.found, where=where, after=after, until=until))):
+                yield self.present_revisions_of(page_ids)
+
+    def present_revisions_of(self, page_ids: Sequence[int]) -> list[Present]:
+        """Return the present revisions of these pages, with their bytes."""
+        return self._read(lambda tx: reparse.read(tx, page_ids))
+
+    def reparse_begins(self, told: Mapping[str, Any], *, now: int) -> int:
+        """Write down that an operator started a reparse; return the id of that record."""
+        return self._write(lambda tx: reparse.begin(tx, told, now))
+
+    def commit_reparse(self, parsed: Sequence[Reparsed], *, action: int, now: int) -> list[int]:
+        """Store what second parses came to; return the ids of the pages that changed meanwhile, and were left alone."""
+        return self._write(lambda tx: reparse.write(tx, parsed, action=action, now=now))
+
     def failure_groups(self, where: FailureFilter | None = None) -> list[dict[str, Any]]:
         """Return failures grouped by fingerprint and state, the largest group first."""
         return self._read(lambda tx: triage.groups(tx, where or FailureFilter()))
@@ -146,16 +268,30 @@ class SqlStore:
         return self._read(lambda tx: triage.payload(tx, failure_id))
 
     def replay(
-        self, where: FailureFilter, *, limit: int | None = None, dry_run: bool = False, now: int, note: str = ""
+        self,
+        where: FailureFilter,
+        *,
+        limit: int | None = None,
+        dry_run: bool = False,
+        now: int,
+        note: str = "",
+        who: str = "",
     ) -> int:
         """Make failures due now, with all attempts before them again; return how many."""
-        return self._write(lambda tx: triage.replay(tx, where, triage.Order(limit, dry_run, now, note)))
+        return self._write(lambda tx: triage.replay(tx, where, triage.Order(limit, dry_run, now, note, who)))
 
     def drop(
-        self, where: FailureFilter, *, limit: int | None = None, dry_run: bool = False, now: int, note: str = ""
+        self,
+        where: FailureFilter,
+        *,
+        limit: int | None = None,
+        dry_run: bool = False,
+        now: int,
+        note: str = "",
+        who: str = "",
     ) -> int:
         """Give failures up for good; return how many."""
-        return self._write(lambda tx: triage.drop(tx, where, triage.Order(limit, dry_run, now, note)))
+        return self._write(lambda tx: triage.drop(tx, where, triage.Order(limit, dry_run, now, note, who)))
 
     # --- transactions ----------------------------------------------------------------------------------------------
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 from tasks.errors import UsageError
-from worker.store import clean, payloads
+from worker.store import attempts, clean, payloads
+from worker.store.attempts import Attempt
 from worker.store.driver import Row, Transaction, statement
 from worker.store.failures import NO_PARSER, OPEN
 from worker.store.filters import FailureFilter
@@ -51,6 +53,7 @@ class Order(NamedTuple):
     dry_run: bool
     now: int
     note: str
+    who: str
 
 
 def groups(tx: Transaction, where: FailureFilter) -> list[dict[str, Any]]:
@@ -99,6 +102,7 @@ def replay(tx: Transaction, where: FailureFilter, order: Order) -> int:
         fetches = sorted((source, item_key) for _, kind, source, item_key in rows if kind == "fetch")
         tx.write(_FETCH_NOW, [(*identity, order.now) for identity in fetches])
         tx.write(_REPLAY, [(row[0], order.now) for row in rows])
+        _told(tx, "replay", rows, order)
         _note(tx, "replay", where, order, len(rows))
     return len(rows)
 
@@ -108,6 +112,7 @@ def drop(tx: Transaction, where: FailureFilter, order: Order) -> int:
     rows = _matching(tx, where, order.limit, _IS_OPEN)
     if not order.dry_run:
         tx.write(_DROP, [(row[0], order.now) for row in rows])
+        _told(tx, "drop", rows, order)
         _note(tx, "drop", where, order, len(rows))
     return len(rows)
 
@@ -121,14 +126,27 @@ def _matching(tx: Transaction, where: FailureFilter, limit: int | None, also: st
     )
 
 
+def _told(tx: Transaction, action: Literal["replay", "drop"], rows: Sequence[Row], order: Order) -> None:
+    """Note the order with each failure that it hit, so that a trace can tell."""
+    outcome = {"replay": "waiting", "drop": "dropped"}[action]
+    attempts.note(
+        tx,
+        (
+            Attempt(action, source, item_key, failure_id, order.now, order.who, 0, outcome, message=order.note or None)
+            for failure_id, _, source, item_key in rows
+        ),
+    )
+
+
 def _note(tx: Transaction, action: str, where: FailureFilter, order: Order, count: int) -> None:
     tx.run(
-        "INSERT INTO operator_action (at, action, filter, count, note) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO operator_action (at, action, filter, count, note, who) VALUES (?, ?, ?, ?, ?, ?)",
         order.now,
         action,
         clean.to_json(where.told() | ({} if order.limit is None else {"limit": order.limit})),
         count,
         clean.text(order.note, clean.MESSAGE_CHARS),
+        clean.text(order.who, 100),
     )
 
 

@@ -12,7 +12,7 @@ from worker.telemetry.redaction import is_secret, safe_text, safe_value
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
 
-TAGS = ("source", "item", "entry", "task", "task_id")  # the ids that also stand in the log lines
+TAGS = ("source", "item", "entry", "failure", "task", "task_id")  # the ids that also stand in the log lines
 MAX_TAG = 200  # characters; Sentry drops a longer tag
 
 

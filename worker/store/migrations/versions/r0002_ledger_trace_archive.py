@@ -1,6 +1,6 @@
 """Serial numbers of deliveries, attempts of retries and fetches, paused sources, and what a reparse needs.
 
-``attempt`` has each attempt that changed no page: a failure tried again, a fetch that failed. ``source_state`` has a
+``attempt`` has what a delivery does not tell: a failure tried again, a fetch that failed, an operator's order. ``source_state`` has a
 row for each source that somebody, or the ceiling on failures, has paused or resumed. ``job`` is how far a job that can
 be interrupted has come. ``revision.envelope`` is what came around the bytes, without which they cannot be parsed again.
 """
@@ -30,6 +30,10 @@ ALTER TABLE delivery ADD COLUMN serial :INT;
 ALTER TABLE revision ADD COLUMN envelope :TEXT;
 ALTER TABLE ledger_epoch ADD COLUMN acknowledged :INT NOT NULL DEFAULT 0;
 ALTER TABLE ledger_epoch ADD COLUMN acknowledged_note :TEXT;
+ALTER TABLE ledger_epoch ADD COLUMN pruned_ms :INT NOT NULL DEFAULT 0;
+ALTER TABLE ledger_epoch ADD COLUMN pruned_seq :INT NOT NULL DEFAULT 0;
+ALTER TABLE ledger_epoch ADD COLUMN pruned_serial :INT NOT NULL DEFAULT 0;
+CREATE INDEX failure_payload ON failure (payload_hash) WHERE state <> 'resolved';
 CREATE INDEX payload_age ON payload (first_seen);
 CREATE TABLE attempt (
   id :ID, kind :TEXT NOT NULL, source :TEXT NOT NULL, item_key :TEXT NOT NULL, failure_id :INT,
@@ -38,6 +42,8 @@ CREATE TABLE attempt (
 );
 CREATE INDEX attempt_of_item ON attempt (source, item_key, at);
 CREATE INDEX attempt_age ON attempt (at);
+CREATE INDEX failure_of_item ON failure (source, item_key);
+ALTER TABLE operator_action ADD COLUMN who :TEXT;
 CREATE TABLE source_state (
   source :TEXT PRIMARY KEY, state :TEXT NOT NULL, since :INT NOT NULL, reason :TEXT NOT NULL, changed_by :TEXT NOT NULL,
   parser_versions :TEXT NOT NULL,
