@@ -12,13 +12,30 @@ from contextlib import suppress
 from pathlib import Path
 
 from tasks.errors import PenstockError, StoreUnavailable, UsageError
+from worker.store.archive import Archived
 from worker.store.driver import Driver
 from worker.store.filters import FailureFilter
 from worker.store.ledger import Counts, DueCounts, EpochLedger
+from worker.store.reparse import Change, PageFilter, Present, Reparsed
 from worker.store.schema import bring_up_to_date
+from worker.store.serials import Run
 from worker.store.sql_store import SqlStore
 
-__all__ = ["Counts", "DueCounts", "EpochLedger", "FailureFilter", "SqlStore", "migrate", "open_store"]
+__all__ = [
+    "Archived",
+    "Change",
+    "Counts",
+    "DueCounts",
+    "EpochLedger",
+    "FailureFilter",
+    "PageFilter",
+    "Present",
+    "Reparsed",
+    "Run",
+    "SqlStore",
+    "migrate",
+    "open_store",
+]
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
