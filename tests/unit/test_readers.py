@@ -130,7 +130,6 @@ def test_a_line_from_a_pipe_is_handed_on_before_the_pipe_ends() -> None:
     "name, options, message",
     [
         ("a.html", {"source": None}, "give --source"),
-        ("a.warc", {"source": None}, "give --source"),
         ("a.ndjson", {"item": "1"}, "--url and --item name one page"),
         ("a.warc", {"url": "http://h/"}, "--url and --item name one page"),
         ("a.html", {"fmt": "zip"}, "page, ndjson or warc"),

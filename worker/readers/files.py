@@ -41,10 +41,15 @@ class Given:
 
     def check(self, kind: Kind, name: str) -> None:
         """Raise ``UsageError`` where nothing in a file of that kind could be pushed."""
-        if kind is not Kind.NDJSON and self.source is None:
-            raise UsageError(f"{name}: a page does not name its source; give --source", file=name)
+        if kind is Kind.PAGE:
+            self.check_source(name)
         if kind is not Kind.PAGE and (self.url is not None or self.item is not None):
             raise UsageError(f"{name}: --url and --item name one page, and this file may hold many", file=name)
+
+    def check_source(self, name: str) -> None:
+        """Raise ``UsageError`` where a page that does not name its source would have none."""
+        if self.source is None:
+            raise UsageError(f"{name}: a page does not name its source; give --source", file=name)
 
 
 def kind_of(path: Path) -> Kind:

@@ -1,4 +1,4 @@
-"""WARC archives: the response records, by ISO 28500 (WARC 1.0 and 1.1), read strictly.
+"""WARC archives: responses, and the records of our own archive, by ISO 28500 (WARC 1.0 and 1.1), read strictly.
 
 The record frame is read by our own few lines: fastwarc 2.0 ends silently at a record that was cut, takes a record with
 a damaged header for an empty one, is of no use after its first error, and needs to seek.
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 from tasks.errors import PenstockError, UsageError
 from tasks.steps.page import Payload
 from worker.readers.answer import Answer, read_answer
+from worker.readers.archived import SOURCE, archived, moment_of
 from worker.readers.files import Given
 from worker.readers.unpacked import BUFFER, Damaged
 
 HEADROOM = 1024 * 1024  # bytes of a record for HTTP header and chunk sizes, beside twice the limit of a body
-MAX_HEADER = 256 * 1024
+MAX_HEADER = 1024 * 1024
 _DIGITS = 18
 
 
@@ -35,19 +35,42 @@ class Record:
     length: int
     block: bytes | None = field(repr=False)
 
+    @property
+    def kind(self) -> str:
+        """The record's type in lower case."""
+        return self.headers.get("warc-type", "").lower()
+
+    @property
+    def is_response(self) -> bool:
+        """Whether it is the answer of a web server; of another protocol, dns: for example, it is not."""
+        stated = self.headers.get("content-type", "application/http").lower()
+        return self.kind == "response" and stated.startswith("application/http")
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether ``penstock export --format warc`` wrote it."""
+        return self.kind == "resource" and SOURCE in self.headers
+
 
 def read_warc(stream: io.BufferedReader, name: str, given: Given) -> Iterator[Payload | UsageError | None]:
-    """Yield the payload of each response with status 200, None for each other record, or what is wrong with one."""
+    """Yield the payload of each response with status 200 and of each record of ours, None for each other record.
+
+    What is wrong with a record is yielded in its place. Raises ``UsageError`` for a response without ``given.source``.
+    """
     records = RecordReader(stream, limit=2 * given.max_body + HEADROOM)
     while True:
         try:
             record = records.next()
-            if record is None:
-                return
-            yield _payload(record, given)
         except (BrokenRecord, Damaged) as error:
             records.resync()
             yield _error(name, records.start, str(error))
+            continue
+        if record is None:
+            return
+        if record.is_response:
+            given.check_source(name)
+        try:
+            yield _payload(record, given)
         except PenstockError as error:
             yield _error(name, records.start, error.message)
 
@@ -77,8 +100,9 @@ class RecordReader:
             raise BrokenRecord("no WARC record starts here")
         headers = self._headers()
         length = _length(headers)
-        wanted = headers.get("warc-type", "").lower() == "response" and length <= self._limit
-        record = Record(headers, length, self._block(length, wanted=wanted))
+        record = Record(headers, length, None)
+        block = self._block(length, wanted=(record.is_response or record.is_ours) and length <= self._limit)
+        record = replace(record, block=block)
         self._look_behind()
         return record
 
@@ -97,6 +121,15 @@ class RecordReader:
         self._position += len(line)
         return line
 
+    def _whole_line(self, end: int) -> bytes:
+        """Return a line of a header that must be over at a position."""
+        parts = [self._line()]
+        while parts[-1] and not parts[-1].endswith(b"\n") and self._position <= end:
+            parts.append(self._line())
+        if self._position > end:
+            raise BrokenRecord(f"a header of more than {MAX_HEADER:,} bytes")
+        return b"".join(parts)
+
     def _next_line(self) -> bytes:
         """Return the next line that is not blank; nothing at the end."""
         while (line := self._line()) and not line.strip(b"\r\n"):
@@ -106,9 +139,7 @@ class RecordReader:
     def _headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}
         name, begin = "", self._position
-        while stripped := (line := self._line()).strip():
-            if self._position - begin > MAX_HEADER:
-                raise BrokenRecord(f"a header of more than {MAX_HEADER:,} bytes")
+        while stripped := (line := self._whole_line(begin + MAX_HEADER)).strip():
             text = stripped.decode(errors="replace")
             if line[:1] in b" \t":  # a folded line goes on with the value before
                 headers[name] = f"{headers.get(name, '')} {text}"
@@ -159,15 +190,14 @@ def _length(headers: dict[str, str]) -> int:
 
 
 def _payload(record: Record, given: Given) -> Payload | None:
-    headers = record.headers
-    if headers.get("warc-type", "").lower() != "response":
+    if not (record.is_response or record.is_ours):
         return None
-    if not headers.get("content-type", "application/http").lower().startswith("application/http"):
-        return None  # the answer of another protocol, dns: for example
     if record.block is None:
         raise UsageError(f"a record of {record.length:,} bytes, more than the limit")
+    if record.is_ours:
+        return archived(record.headers, record.block, max_body=given.max_body)
     answer = read_answer(record.block, max_body=given.max_body)
-    return _page(headers, answer, given) if answer.status == HTTPStatus.OK else None
+    return _page(record.headers, answer, given) if answer.status == HTTPStatus.OK else None
 
 
 def _page(headers: dict[str, str], answer: Answer, given: Given) -> Payload:
@@ -176,20 +206,11 @@ def _page(headers: dict[str, str], answer: Answer, given: Given) -> Payload:
         source=given.source or "",
         body=answer.body(),
         url=headers.get("warc-target-uri", "").strip("<>") or None,  # wget writes the brackets of the 0.18 grammar
-        fetched_at=_moment(headers.get("warc-date", "")),
+        fetched_at=moment_of(headers.get("warc-date", "")),
         content_type=answer.headers.get("content-type") or given.content_type,
         status=answer.status,
         extra={"warc_truncated": truncated} if truncated else {},
     )
-
-
-def _moment(text: str) -> datetime | None:
-    """Read a WARC-Date, which is UTC by the standard; None where it is missing or none."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _error(name: str, offset: int, what: str) -> UsageError:
