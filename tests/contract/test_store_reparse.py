@@ -184,6 +184,7 @@ def test_pages_are_chosen_by_source_time_parser_and_version(store: SqlStore) -> 
     assert set(presents(store, until=NOW + 10 * SECOND)) == {"1"}
     assert set(presents(store, older_than={"html": 9, "vardump": 2})) == {"2", "3"}
     assert set(presents(store, older_than={"html": 9})) == {"1", "2", "3"}
+    assert set(presents(store, older_than={"vardump": 1}, pinned={"t": "html", "s": "vardump"})) == {"3"}
     assert presents(store, parser="html") == {}
 
 

@@ -138,6 +138,7 @@ class PageFilter:
     until: int | None = None  # before
     parser: str | None = None  # of its present revision
     older_than: Mapping[str, int] | None = None  # parsed by an older version than these, or by a parser not among them
+    pinned: Mapping[str, str] = field(default_factory=dict)  # with ``older_than``, also: not by their source's parser
 
     def where(self) -> tuple[str, list[Any]]:
         """Return the condition, and its parameters."""
@@ -153,8 +154,10 @@ class PageFilter:
                 parameters.append(value)
         if self.older_than:
             cases = " ".join("WHEN ? THEN ?" for _ in self.older_than)
-            tests.append(f"revision.parser_version < CASE revision.parser {cases} ELSE {_NEVER} END")
-            parameters += [part for pair in self.older_than.items() for part in pair]
+            older = f"revision.parser_version < CASE revision.parser {cases} ELSE {_NEVER} END"
+            others = ["page.source = ? AND revision.parser <> ?"] * len(self.pinned)
+            tests.append(f"({' OR '.join([older, *others])})")
+            parameters += [part for pair in (*self.older_than.items(), *self.pinned.items()) for part in pair]
         return " AND ".join(tests), parameters
 
 
