@@ -36,6 +36,9 @@ class Event(enum.StrEnum):
     DELIVERY_RECLAIMED = "delivery.reclaimed"
     """An entry was taken over from a worker that died or outlived its lease. ``entry, deliveries``."""
 
+    DELIVERY_UNDECIDED = "delivery.undecided"
+    """A suspect page could not be judged this time, and will come again. ``entry, deliveries, message``."""
+
     DELIVERY_POISONED = "delivery.poisoned"
     """An entry was delivered too often and is kept as a failure. ``entry, deliveries``."""
 
@@ -50,6 +53,12 @@ class Event(enum.StrEnum):
 
     UPKEEP_DONE = "upkeep.done"
     """A round of upkeep changed something. One count for each thing done."""
+
+    LEDGER_UNBALANCED = "ledger.unbalanced"
+    """The ledger's difference has changed and is not 0: run 'penstock audit'. ``difference, quiet, explained``."""
+
+    LEDGER_BALANCED = "ledger.balanced"
+    """The ledger balances again, or somebody has acknowledged the difference."""
 
     STREAM_EPOCH_LOST = "stream.epoch_lost"
     """Redis lost the stream that the store knew: what was in it and not committed is gone. ``epoch, previous``."""

@@ -15,6 +15,7 @@ from tasks.steps.page import (
     Arrival,
     ItemState,
     Outcome,
+    PageResult,
     Payload,
     RetryArrival,
     SourceProfile,
@@ -113,6 +114,15 @@ class Fetched:
     fetched_at: datetime  # aware, UTC
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """How the ledger stands. ``difference`` is 0 when it balances; while not ``quiet`` it may be more than that."""
+
+    difference: int
+    quiet: bool
+    explained: Sequence[str]
+
+
 class Clock(Protocol):
     """Time as an argument."""
 
@@ -147,14 +157,20 @@ class Stream(Protocol):
         Raises ``StreamFull`` above the high-water mark, ``SourcePaused`` unless ``even_paused``.
         """
 
-    def park_paused(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Put the entries of paused sources aside until these are resumed; return the others."""
+    def of_paused(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return those of the entries whose source is paused."""
+
+    def park(self, entries: Sequence[Entry]) -> None:
+        """Put entries aside until their sources are resumed; this delivery of them is not counted."""
 
     def set_paused(self, reasons: Mapping[str, str]) -> None:
         """Let the stream know which sources are paused, and why: these and no others."""
 
     def accepted(self) -> tuple[str, int]:
         """Return the epoch and how many payloads were accepted in it."""
+
+    def first_id(self) -> str | None:
+        """Return the id of the oldest entry; None when there is none."""
 
     def forget_dead_consumers(self) -> int:
         """Delete consumers that hold nothing and will not come back; return how many."""
@@ -168,6 +184,9 @@ class Store(Protocol):
 
     def commit(self, arrivals: Sequence[Arrival], *, worker: str, now: int) -> list[Settled]:
         """Write outcome, page, revision, payload, items, failures and delivery records of a batch, once each."""
+
+    def delivered_among(self, epoch: str, entry_ids: Sequence[str]) -> set[str]:
+        """Return those of the entries that have an outcome."""
 
     def claim_failures(
         self, *, limit: int, lease_us: int, now: int, parser_versions: Mapping[str, int]
@@ -207,6 +226,43 @@ class Store(Protocol):
 
     def upkeep(self, *, epoch: str, accepted: int, now: int) -> Mapping[str, int]:
         """Free expired leases, note the epoch's accepted count, and return what was done, by name."""
+
+    def tidy(
+        self, *, deliveries_us: int, payloads_us: int, first_waiting: str | None, now: int
+    ) -> tuple[Mapping[str, int], bool]:
+        """Fold sums and delete what is older than that (0: nothing), a small portion of each, a transaction each.
+
+        ``first_waiting`` is the first id in the stream: no delivery from there on is deleted. Returns what was done,
+        by name, and whether there is more to do.
+        """
+
+    def take_turn(self, name: str, *, every_us: int, now: int) -> bool:
+        """Tell whether this process is to do what one of all processes does in ``every_us``."""
+
+    def noted(self, name: str) -> str:
+        """Return what was noted under the name of such a turn; empty at first."""
+
+    def note(self, name: str, what: str) -> None:
+        """Note something under the name of a turn that was taken."""
+
+
+class Scales(Protocol):
+    """The ledger's sums, of stream and store."""
+
+    def weigh(self) -> Weighed:
+        """Weigh what was accepted against what was done with it; blocks for half a second while workers are busy."""
+
+
+class Sandbox(Protocol):
+    """Parsing in a process of its own, for pages that may end it."""
+
+    def understand(self, payload: Payload, profile: SourceProfile) -> PageResult:
+        """Parse a page, as ``tasks.guard.guarded`` does.
+
+        Raises ``Permanent``: the parsers' errors, ``TimeLimit``, ``MemoryLimit``, or ``Poison`` when the page ended the
+        process. Raises ``Undecided`` when something else may have ended it, and the next call with this page is the
+        next trial; ``SandboxAway`` when there was no trial. Blocks for as long as a trial may take.
+        """
 
 
 class Fetcher(Protocol):

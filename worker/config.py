@@ -150,7 +150,11 @@ class Settings(BaseModel):
     lease_seconds: float = _seconds(
         120, "A payload whose worker has been silent for so long is given to another; also the limit of one task."
     )
-    max_deliveries: int = _count(5, "deliveries", "A payload that was delivered more often is kept as Poison.")
+    max_deliveries: int = _count(
+        20, "deliveries", "A payload that was delivered more often is kept as Poison; pages that kill are found before."
+    )
+    page_seconds: float = _seconds(10, "CPU time that one page may take; native code is ended at 1.5 times as much.")
+    process_memory: ByteSize = _bytes("2GiB", "Private memory of a process that parses; a page that needs more fails.")
     pull_seconds: float = _seconds(20, "How long one task pulls from the stream before the next one takes over.")
     retry_base_seconds: float = _seconds(30, "Back-off of the first retry; it doubles with each, with full jitter.")
     retry_max_seconds: float = _seconds(21_600, "Longest back-off between two retries.")
@@ -164,6 +168,12 @@ class Settings(BaseModel):
         allow_inf_nan=False,
     )
     failure_ceiling_least: int = _count(100, "failures", "So many failures of a source at least before it is paused.")
+    delivery_days: int = _count(
+        90, "days", "How long it is known what became of a single payload; what was counted stays counted for ever."
+    )
+    payload_days: int = _count(
+        0, "days", "How long the bytes of payloads are kept, those of open failures longer; 0: for ever.", least=0
+    )
     fetch_timeout_seconds: float = _seconds(30, "Total time for one request, redirects and body included.")
     fetch_batch: int = _count(100, "items", "Most items that one fetch task claims.")
     fetch_lease_seconds: float = _seconds(300, "An item whose fetcher has been silent for so long is due again.")
@@ -307,10 +317,14 @@ def _problem(values: Mapping[str, str], field: str) -> str:
 def _contradictions(settings: Settings) -> list[str]:
     """Tell which values do not go together; a lease must outlive the work it covers, or the work is done twice."""
     pull = settings.pull_seconds + settings.batch_seconds + settings.fetch_timeout_seconds + 30
+    suspect = settings.pull_seconds + settings.batch_seconds + 2 * settings.page_seconds + 20
     rules = {
         f"PENSTOCK_LEASE_SECONDS ({settings.lease_seconds:g}) must be at least {pull:g}: "
         "PENSTOCK_PULL_SECONDS, PENSTOCK_BATCH_SECONDS, PENSTOCK_FETCH_TIMEOUT_SECONDS and 30 seconds to end what is "
         "in hand.": settings.lease_seconds >= pull,
+        f"PENSTOCK_LEASE_SECONDS ({settings.lease_seconds:g}) must be at least {suspect:g}: PENSTOCK_PULL_SECONDS, "
+        "PENSTOCK_BATCH_SECONDS, twice PENSTOCK_PAGE_SECONDS for a suspect page, and 20 seconds to end what is in "
+        "hand.": settings.lease_seconds >= suspect,
         f"PENSTOCK_FETCH_LEASE_SECONDS ({settings.fetch_lease_seconds:g}) must be at least twice "
         f"PENSTOCK_FETCH_TIMEOUT_SECONDS ({settings.fetch_timeout_seconds:g}).": settings.fetch_lease_seconds
         >= 2 * settings.fetch_timeout_seconds,

@@ -10,8 +10,6 @@ import redis
 from tasks.errors import StreamFull, StreamUnavailable, TooLarge
 from tasks.steps.page import Payload
 from tasks.steps.payload import decode_fields
-from worker.audit import audit
-from worker.store import EpochLedger
 from worker.stream import GROUP, PageStream, connect
 
 _numbers = itertools.count()
@@ -189,60 +187,3 @@ def test_a_redis_that_does_not_answer_is_told(tmp_path: object) -> None:
     stream = PageStream(client, namespace="n", high_water=1, lease_ms=1, max_body=10)
     with pytest.raises(StreamUnavailable, match="Redis does not answer"):
         stream.read(1, 10)
-
-
-class _Ledger:
-    """A store as an audit sees it, with the deliveries that a test gives it."""
-
-    def __init__(self, *delivered: tuple[str, str], noted: dict[str, int] | None = None) -> None:
-        self._delivered, self._noted = set(delivered), noted or {}
-
-    def ledger(self) -> list[EpochLedger]:
-        epochs = {epoch for epoch, _ in self._delivered} | self._noted.keys()
-        return [
-            EpochLedger(one, {"new": sum(one == epoch for epoch, _ in self._delivered)}, self._noted.get(one, 0))
-            for one in sorted(epochs)
-        ]
-
-    def delivered_among(self, epoch: str, entry_ids: object) -> set[str]:
-        assert isinstance(entry_ids, list)
-        return {entry for entry in entry_ids if (epoch, entry) in self._delivered}
-
-
-def test_the_audit_counts_a_committed_entry_that_is_still_pending_once(open_stream: OpenStream) -> None:
-    stream = open_stream()
-    ids = stream.push(_payloads(3))
-    stream.read(2, 10)
-    result = audit(stream, _Ledger((stream.epoch(), ids[0])))
-    assert (result.balanced, result.accepted, result.in_stream, result.difference) == (True, 3, 2, 0)
-
-
-def test_the_audit_finds_a_payload_that_vanished(open_stream: OpenStream, client: redis.Redis) -> None:
-    stream = open_stream()
-    ids = stream.push(_payloads(3))
-    client.xdel(_key(stream), ids[1])
-    result = audit(stream, _Ledger())
-    assert (result.balanced, result.difference) == (False, 1)
-    assert "neither in the stream nor in the store" in result.explained[0]
-
-
-def test_the_audit_finds_an_outcome_without_a_payload(open_stream: OpenStream) -> None:
-    stream = open_stream()
-    result = audit(stream, _Ledger((stream.epoch(), "1-1")))
-    assert (result.balanced, result.difference) == (False, -1)
-
-
-def test_the_audit_tells_of_a_lost_epoch(open_stream: OpenStream) -> None:
-    stream = open_stream()
-    stream.push(_payloads(1))
-    result = audit(stream, _Ledger(("0123456789abcdef", "1-1"), noted={"0123456789abcdef": 4}))
-    assert (result.balanced, result.difference, result.accepted) == (False, 3, 5)
-    assert "0123456789abcdef" in result.explained[0]
-
-
-def test_the_audit_knows_that_a_bare_xadd_is_counted_later(open_stream: OpenStream, client: redis.Redis) -> None:
-    stream = open_stream()
-    stream.push(_payloads(1))
-    client.xadd(_key(stream), {"v": "1", "source": "s", "body": "text"})
-    result = audit(stream, _Ledger())
-    assert (result.balanced, result.accepted, result.in_stream) == (True, 2, 2)

@@ -1,4 +1,4 @@
-"""``penstock status``, ``audit``, ``show`` and ``export``."""
+"""``penstock status``, ``show`` and ``export``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(status)
-    app.command()(audit)
     app.command()(show)
     app.command()(export)
 
@@ -33,39 +32,22 @@ def status(*, json: Json = False) -> None:
         return
     rows = [
         ("accepted", f"{state['accepted']:,}"),
-        ("in the stream", f"{state['stream']:,} ({state['pending']:,} in a worker's hands)"),
+        (
+            "in the stream",
+            f"{state['stream']:,} ({state['pending']:,} in a worker's hands, {state['parked']:,} parked)",
+        ),
         ("outcomes", counts(state["outcomes"])),
         ("failures", counts(state["failures"])),
         ("items", counts(state["items"])),
     ]
     for name, value in rows:
         say(f"{name:14} {value}")
+    for name, reason in state["paused"].items():
+        say(f"{'paused':14} {clean(name)}: {clean(reason)}; 'penstock sources resume {clean(name)}' lets it go on")
     if state["sources"]:
         say()
         names = ["source", "pages", "new", "revision", "unchanged", "duplicate", "failed"]
         table(names, ([name, *(one[field] for field in names[1:])] for name, one in state["sources"].items()))
-
-
-def audit(*, json: Json = False) -> None:
-    """Check that every accepted payload has an outcome or is still in the stream; exit 1 if not."""
-    from dataclasses import asdict
-
-    from worker.app import open_store, open_stream, runtime
-    from worker.audit import audit as weigh
-
-    rt = runtime()
-    result = weigh(open_stream(rt), open_store(rt))
-    if json:
-        say_json(asdict(result))
-    else:
-        say(f"accepted       {result.accepted:,}")
-        say(f"outcomes       {sum(result.outcomes.values()):,} ({counts(dict(result.outcomes))})")
-        say(f"in the stream  {result.in_stream:,}")
-        say("balanced: nothing is missing" if result.balanced else f"NOT BALANCED: difference {result.difference:,}")
-        for line in result.explained:
-            say(f"  {line}")
-    if not result.balanced:
-        raise typer.Exit(1)
 
 
 def show(
