@@ -24,11 +24,21 @@ REPORTED_AS = "SourcePaused"
 
 
 def parked(ctx: Context, entries: Sequence[Entry], done: Counter[str]) -> list[Entry]:
-    """Park the entries of paused sources, counted in ``done``; return the others."""
-    others = ctx.stream.park_paused(entries)
-    if len(others) < len(entries):
-        done["parked"] += len(entries) - len(others)
-    return others
+    """Park the entries of paused sources, counted in ``done``; return the others.
+
+    One whose worker died after the commit has its outcome, and is not parked but acknowledged with the others.
+    """
+    paused = [entry for entry in ctx.stream.of_paused(entries) if not _has_outcome(ctx, entry)]
+    if not paused:
+        return list(entries)
+    ctx.stream.park(paused)
+    done["parked"] += len(paused)
+    ids = {entry.id for entry in paused}
+    return [entry for entry in entries if entry.id not in ids]
+
+
+def _has_outcome(ctx: Context, entry: Entry) -> bool:
+    return entry.deliveries > 1 and bool(ctx.store.delivered_among(entry.epoch, [entry.id]))
 
 
 def watch_failures(ctx: Context, sources: Collection[str], *, epoch: str) -> None:

@@ -43,6 +43,9 @@ def drain(rt: Runtime, roles: Sequence[str], concurrency: int) -> int:
         return 1
     settled = Counter(store.counts().outcomes) - before
     sys.stderr.write(f"penstock: nothing is left to do; settled: {_told(settled)}\n")
+    if parked := open_stream(rt).snapshot().parked:
+        names = ", ".join(store.paused_sources())
+        sys.stderr.write(f"penstock: {parked:,} pages wait in the stream, as their source is paused: {names}\n")
     return 0
 
 
@@ -99,7 +102,8 @@ class _DiskWatch:
 
 
 def _is_empty(rt: Runtime, roles: Sequence[str], stream: PageStream, store: SqlStore) -> bool:
-    if "ingest" in roles and stream.snapshot().length:
+    state = stream.snapshot()
+    if "ingest" in roles and state.length > state.parked:
         return False
     horizon = time.time_ns() // 1000 + HORIZON_US
     profiles = [rt.profiles.get(name) for name in rt.profiles.names()]

@@ -20,7 +20,8 @@ from tasks.base import Context
 from tasks.errors import PenstockError, Transient
 from tasks.events import Event
 from tasks.ingest import pull
-from worker.app import build_context, die_with, open_stream, runtime
+from worker.app import build_context, open_stream, runtime
+from worker.limits import die_with, limit_memory
 from worker.stream import PageStream
 from worker.telemetry import configure_logging
 
@@ -35,7 +36,7 @@ def relieve(ctx: Context, stream: PageStream) -> Mapping[str, int]:
     done: Counter[str] = Counter()
     short = replace(ctx, limits=replace(ctx.limits, pull_seconds=TURN_SECONDS))
     ends = time.monotonic() + LONGEST_SECONDS
-    while time.monotonic() < ends and stream.is_out_of_memory() and stream.snapshot().length:
+    while time.monotonic() < ends and stream.is_out_of_memory() and _has_pages(stream):
         try:
             done += pull(short)
         except Transient as error:
@@ -44,11 +45,17 @@ def relieve(ctx: Context, stream: PageStream) -> Mapping[str, int]:
     return done
 
 
+def _has_pages(stream: PageStream) -> bool:
+    state = stream.snapshot()
+    return state.length > state.parked
+
+
 def main() -> None:
     """Run the command."""
     die_with(os.getppid())
     settings = runtime().settings
     configure_logging(level=settings.log_level, fmt=settings.log_format)
+    limit_memory(settings.process_memory)
     try:
         done = relieve(build_context(), open_stream(runtime()))
     except PenstockError as error:

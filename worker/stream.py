@@ -258,18 +258,19 @@ class PageStream:
 
     # --- paused sources -----------------------------------------------------------------------------------------
 
-    def park_paused(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Put the entries of paused sources aside, uncounted as a delivery; return the others."""
+    def of_paused(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return those of the entries whose source is paused, as far as the last read knew."""
         if not self._paused_sources:
-            return list(entries)
-        sources = {entry.id: source_of(entry.fields) for entry in entries}
-        parked = [entry for entry in entries if sources[entry.id] in self._paused_sources]
-        if parked:
-            args = [arg for one in parked for arg in (sources[one.id], one.id, one.deliveries - 1)]
+            return []
+        return [entry for entry in entries if source_of(entry.fields) in self._paused_sources]
+
+    def park(self, entries: Sequence[Entry]) -> None:
+        """Put entries aside until their sources are resumed; this delivery of them is not counted."""
+        if entries:
+            args = [arg for one in entries for arg in (source_of(one.fields), one.id, one.deliveries - 1)]
             with mapped():
                 self._script(stream_scripts.PARK, GROUP, *args)
-            self._uncounted.difference_update(one.id for one in parked)
-        return [entry for entry in entries if sources[entry.id] not in self._paused_sources]
+            self._uncounted.difference_update(one.id for one in entries)
 
     def set_paused(self, reasons: Mapping[str, str]) -> None:
         """Let Redis know which sources are paused, and why: these and no others."""
@@ -307,6 +308,10 @@ class PageStream:
         """Return the epoch and how many payloads were accepted in it; makes the stream where it is missing."""
         epoch = self.epoch()
         return epoch, self.snapshot().accepted
+
+    def first_id(self) -> str | None:
+        """Return the id of the oldest entry; None when there is none."""
+        return self.snapshot().first_id
 
     def pending_ids(self, limit: int = 10_000) -> list[str]:
         """Return the ids that some consumer holds, oldest first."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO, cast
 
 import typer
 
-from tasks.errors import StreamFull, UsageError
+from tasks.errors import SourcePaused, StreamFull, UsageError
 from worker.cli.output import Json, say, say_json, warn
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def push(
         try:
             for batch in batched(tally.good(reads)):
                 tally.pushed += len(push_batch(stream, batch, wait=wait, on_wait=tally.waits))
-        except StreamFull as error:
+        except (StreamFull, SourcePaused) as error:
             message = f"{error} ({tally.pushed:,} payloads were pushed before)"
-            raise StreamFull(message) from error
+            raise type(error)(message) from error
         except KeyboardInterrupt:
             warn(f"penstock: interrupted; {tally.pushed:,} payloads were pushed")
             raise

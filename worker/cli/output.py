@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 
+Note = Annotated[str, typer.Option(help="Why; kept with the record of the action.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -30,6 +32,16 @@ def say_json(value: Any, *, indent: bool = True) -> None:
     sys.stdout.buffer.flush()
 
 
+def operator() -> str:
+    """Return who runs this command, for the record."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        return f"uid {os.getuid()}"
+
+
 def clean(text: object) -> str:
     """Return text of a page fit for a terminal: control characters, which may hide or rewrite lines, shown as �."""
     return "".join(char if char.isprintable() else "�" if char not in "\n\t" else " " for char in str(text))
@@ -48,6 +60,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 def counts(values: dict[str, int]) -> str:
     """Return counts as one line."""
     return ", ".join(f"{count:,} {name}" for name, count in values.items() if count) or "none"
+
+
+def rfc3339(micros: int) -> str:
+    """Return a time as RFC 3339 in UTC, as precise as it is."""
+    from datetime import UTC, datetime, timedelta
+
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)).isoformat()
 
 
 def local_time(micros: int | None) -> str:

@@ -19,6 +19,7 @@ from worker.store.ledger import Counts, DueCounts, EpochLedger
 from worker.store.reparse import Change, PageFilter, Present, Reparsed
 from worker.store.schema import bring_up_to_date
 from worker.store.serials import Run
+from worker.store.sources_state import SourceChange
 from worker.store.sql_store import SqlStore
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Present",
     "Reparsed",
     "Run",
+    "SourceChange",
     "SqlStore",
     "migrate",
     "open_store",

@@ -12,6 +12,7 @@ from worker.store.batch import EntryKey
 from worker.store.deliveries import earlier
 from worker.store.driver import Transaction
 from worker.store.failures import OPEN
+from worker.store.sources_state import NOT_PAUSED
 
 _NOTED: Final = """SELECT epoch, accepted, acknowledged, acknowledged_note, pruned_serial FROM ledger_epoch
   ORDER BY first_seen"""
@@ -134,18 +135,19 @@ def _grouped(tx: Transaction, sql: str) -> dict[str, int]:
 
 
 def due(tx: Transaction, *, now: int, run: str, budgets: Mapping[str, int], versions: Mapping[str, int]) -> DueCounts:
-    """Return how much work there is."""
+    """Return how much work there is; that of a paused source is none."""
     failures = tx.run(
         f"""SELECT coalesce(sum(CASE WHEN lease_until > ? THEN 1 ELSE 0 END), 0),
           coalesce(sum(CASE WHEN coalesce(lease_until, 0) <= ? AND next_attempt_at <= ? THEN 1 ELSE 0 END), 0),
           coalesce(sum(CASE WHEN next_attempt_at > ? AND coalesce(lease_until, 0) <= ? THEN 1 ELSE 0 END), 0)
-        FROM failure WHERE kind = 'payload' AND state IN {OPEN} AND (state = 'waiting' OR lease_until > ?)""",  # noqa: S608 (constant)
+        FROM failure WHERE kind = 'payload' AND state IN {OPEN} AND (state = 'waiting' OR lease_until > ?)
+          AND {NOT_PAUSED}""",  # noqa: S608 (constant)
         *(now for _ in range(6)),
     )
     leased, ready, later = (int(n) for n in failures[0])
     items = tx.run(
-        """SELECT source, sum(CASE WHEN next_fetch_at <= ? THEN 1 ELSE 0 END), count(*) FROM item
-        WHERE state = 'due' GROUP BY source""",
+        f"""SELECT source, sum(CASE WHEN next_fetch_at <= ? THEN 1 ELSE 0 END), count(*) FROM item
+        WHERE state = 'due' AND {NOT_PAUSED} GROUP BY source""",  # noqa: S608 (constant)
         now,
     )
     used = {row[0]: int(row[1]) for row in tx.run("SELECT source, n FROM run_fetch WHERE run = ?", clean.text(run))}
@@ -165,7 +167,8 @@ def _older(tx: Transaction, parser: str, version: int, now: int) -> int:
     return _number(
         tx,
         f"""SELECT count(*) FROM failure WHERE kind = 'payload' AND state IN {OPEN} AND parser = ?
-        AND parser_version < ? AND coalesce(lease_until, 0) <= ? AND coalesce(next_attempt_at, ?) > ?""",  # noqa: S608 (constant)
+        AND parser_version < ? AND coalesce(lease_until, 0) <= ? AND coalesce(next_attempt_at, ?) > ?
+        AND {NOT_PAUSED}""",  # noqa: S608 (constant)
         parser,
         version,
         now,

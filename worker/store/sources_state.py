@@ -31,7 +31,7 @@ _SUMS: Final = """SELECT coalesce(sum(n), 0), coalesce(sum(CASE WHEN outcome = '
 _ACTION: Final = "INSERT INTO operator_action (at, action, filter, count, note, who) VALUES (?, ?, ?, 1, ?, ?)"
 
 
-class Change(NamedTuple):
+class SourceChange(NamedTuple):
     """A change of a source's state: why, by whom, when, with which parsers."""
 
     reason: str
@@ -63,7 +63,7 @@ def states(tx: Transaction) -> dict[str, dict[str, Any]]:
     }
 
 
-def pause(tx: Transaction, source: str, change: Change) -> bool:
+def pause(tx: Transaction, source: str, change: SourceChange) -> bool:
     """Pause a source; return whether it was not paused before."""
     name, reason = clean.key(source, clean.SOURCE_BYTES), clean.text(change.reason, clean.MESSAGE_CHARS)
     by, versions = clean.text(change.by, 100), clean.to_json(dict(change.versions))
@@ -73,7 +73,7 @@ def pause(tx: Transaction, source: str, change: Change) -> bool:
     return True
 
 
-def resume(tx: Transaction, source: str, change: Change, epoch: str) -> bool:
+def resume(tx: Transaction, source: str, change: SourceChange, epoch: str) -> bool:
     """Resume a source; its failures count from now on. Return whether it was paused."""
     name, hour = clean.key(source, clean.SOURCE_BYTES), change.now // HOUR_US
     now = _sums(tx, epoch, name, hour, hour)
@@ -107,7 +107,7 @@ def resume_newer(tx: Transaction, versions: Mapping[str, int], *, epoch: str, no
     ):
         newer = _newer(orjson.loads(known), versions)
         reason = f"{newer} is newer than when it was paused"
-        if newer and resume(tx, source, Change(reason, UPKEEP, now, versions), epoch):
+        if newer and resume(tx, source, SourceChange(reason, UPKEEP, now, versions), epoch):
             resumed.append(Paused(source, reason))
     return resumed
 
@@ -137,7 +137,7 @@ def _sums(tx: Transaction, epoch: str, source: str, first: int, last: int) -> Su
     return Sums(int(row[0]), int(row[1]))
 
 
-def _act(tx: Transaction, action: str, source: str, change: Change) -> None:
+def _act(tx: Transaction, action: str, source: str, change: SourceChange) -> None:
     note = change.note or change.reason
     told = clean.to_json({"source": source})
     tx.run(_ACTION, change.now, action, told, clean.text(note, clean.MESSAGE_CHARS), clean.text(change.by, 100))

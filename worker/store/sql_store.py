@@ -18,6 +18,7 @@ from worker.store import (
     commit,
     export,
     frontier,
+    identities,
     ledger,
     payloads,
     records,
@@ -26,6 +27,7 @@ from worker.store import (
     schema,
     serials,
     sources_state,
+    trace,
     triage,
     upkeep,
     walk,
@@ -150,7 +152,7 @@ class SqlStore:
         return [
             one
             for one in found
-            if self.pause_source(one.source, sources_state.Change(one.reason, "ceiling", now, parser_versions))
+            if self.pause_source(one.source, sources_state.SourceChange(one.reason, "ceiling", now, parser_versions))
         ]
 
     def resume_newer(self, *, epoch: str, parser_versions: Mapping[str, int], now: int) -> list[Paused]:
@@ -165,13 +167,17 @@ class SqlStore:
 
     # --- paused sources --------------------------------------------------------------------------------------------
 
-    def pause_source(self, source: str, change: sources_state.Change) -> bool:
+    def pause_source(self, source: str, change: sources_state.SourceChange) -> bool:
         """Pause a source; return whether it was not paused before."""
         return self._write(lambda tx: sources_state.pause(tx, source, change))
 
-    def resume_source(self, source: str, change: sources_state.Change, *, epoch: str) -> bool:
+    def resume_source(self, source: str, change: sources_state.SourceChange, *, epoch: str) -> bool:
         """Resume a source, whose failures count from now on; return whether it was paused."""
         return self._write(lambda tx: sources_state.resume(tx, source, change, epoch))
+
+    def known_sources(self) -> list[str]:
+        """Return the sources that anything is stored of."""
+        return self._read(identities.sources)
 
     def source_states(self) -> dict[str, dict[str, Any]]:
         """Return state, since, reason and changed_by of each source that was ever paused, by name."""
@@ -212,6 +218,10 @@ class SqlStore:
     def find_pages(self, key: str, *, revision: int | None = None) -> list[dict[str, Any]]:
         """Return the records of the pages that SOURCE/ITEM, a URL or a content hash names."""
         return self._read(lambda tx: records.find(tx, key, revision))
+
+    def trace(self, key: str) -> list[dict[str, Any]]:
+        """Return everything that happened to what SOURCE/ITEM, a URL, a content hash, an entry or a failure names."""
+        return self._read(lambda tx: [trace.trace(tx, one) for one in identities.find(tx, key)])
 
     def page_record(self, source: str, item_key: str, *, revision: int | None = None) -> dict[str, Any] | None:
         """Return the record of a page as DESIGN §8 lists it; None if there is no such page or revision."""

@@ -1,8 +1,9 @@
 """Serial numbers of deliveries, attempts of retries and fetches, paused sources, and what a reparse needs.
 
-``attempt`` has what a delivery does not tell: a failure tried again, a fetch that failed, an operator's order. ``source_state`` has a
-row for each source that somebody, or the ceiling on failures, has paused or resumed. ``job`` is how far a job that can
-be interrupted has come. ``revision.envelope`` is what came around the bytes, without which they cannot be parsed again.
+``attempt`` has what a delivery does not tell: a failure tried again, a fetch that failed, an operator's order.
+``source_state`` has a row for each source that somebody, or the ceiling on failures, has paused or resumed. ``job`` is
+how far a job that can be interrupted has come. ``revision.envelope`` is what came around the bytes, without which they
+cannot be parsed again.
 """
 
 from __future__ import annotations

@@ -1,0 +1,93 @@
+"""Which pages and items a key means: SOURCE/ITEM, a URL, a content hash, a failure's number, a stream entry's id.
+
+Every look-up goes by an index: there may be millions of rows of each kind.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tasks.steps.canonical import canonical_url
+from tasks.steps.dedupe import Identity
+from worker.store import clean
+from worker.store.driver import Row, Transaction
+
+ENTRY: Final = re.compile(r"(\d{1,19})-(\d{1,19})")
+_FAILURE: Final = re.compile(r"\d{1,18}")
+_INT_MAX: Final = 2**63 - 1
+
+_OF_ENTRY: Final = "SELECT source, item_key FROM delivery WHERE epoch = ? AND ms = ? AND seq = ?"
+_NEXT: Final = "(SELECT {table}.source FROM {table} WHERE {table}.source > known.source ORDER BY source LIMIT 1)"
+# One step of the index per source, however many rows each has.
+_SOURCES: Final = """WITH RECURSIVE known(source) AS (
+  SELECT * FROM (SELECT source FROM {table} ORDER BY source LIMIT 1) AS first_one
+  UNION ALL SELECT {next} FROM known WHERE known.source IS NOT NULL
+) SELECT source FROM known WHERE source IS NOT NULL"""
+_BY_IDENTITY: Final = (
+    "SELECT 1 FROM item WHERE source = ? AND item_key = ?",
+    "SELECT 1 FROM page WHERE source = ? AND item_key = ?",
+    "SELECT 1 FROM failure WHERE source = ? AND item_key = ?",
+)
+_BY_CONTENT: Final = """SELECT source, item_key FROM page WHERE content_hash = ?
+  UNION SELECT source, item_key FROM content WHERE content_hash = ?"""
+
+
+def sources(tx: Transaction) -> list[str]:
+    """Return the sources that anything is stored of."""
+    found: set[str] = set()
+    for table in ("item", "failure"):
+        step = _NEXT.format(table=table)
+        found |= {row[0] for row in tx.run(_SOURCES.format(table=table, next=step))}
+    return sorted(found)
+
+
+def find(tx: Transaction, key: str) -> list[Identity]:
+    """Return what a key means; nothing where nothing is stored under it."""
+    key = clean.text(key.strip())
+    if entry := ENTRY.fullmatch(key):
+        rows = _deliveries(tx, int(entry[1]), int(entry[2]))
+        if rows:
+            return _unique(rows)
+    if _FAILURE.fullmatch(key):
+        rows = tx.run("SELECT source, item_key FROM failure WHERE id = ?", int(key))
+        if rows:
+            return _unique(rows)
+    return _named(tx, key)
+
+
+def _deliveries(tx: Transaction, ms: int, seq: int) -> list[Row]:
+    """Return source and item key of the deliveries of an entry: an id may be used again in another epoch."""
+    if max(ms, seq) > _INT_MAX:
+        return []
+    return [row for epoch in _epochs(tx) for row in tx.run(_OF_ENTRY, epoch, ms, seq)]
+
+
+def _epochs(tx: Transaction) -> list[str]:
+    rows = tx.run(
+        """WITH RECURSIVE known(epoch) AS (
+          SELECT * FROM (SELECT epoch FROM outcome_count ORDER BY epoch LIMIT 1) AS first_one
+          UNION ALL SELECT (SELECT outcome_count.epoch FROM outcome_count WHERE outcome_count.epoch > known.epoch
+            ORDER BY epoch LIMIT 1) FROM known WHERE known.epoch IS NOT NULL
+        ) SELECT epoch FROM known WHERE epoch IS NOT NULL"""
+    )
+    return [row[0] for row in rows]
+
+
+def _named(tx: Transaction, key: str) -> list[Identity]:
+    found = tx.run("SELECT source, item_key FROM page WHERE url_key = ? AND url = ?", clean.number_of(key), key)
+    found += tx.run(_BY_CONTENT, key, key)
+    url = canonical_url(key)
+    for source in sources(tx):
+        names = [key.removeprefix(f"{source}/")] if key.startswith(f"{source}/") else []
+        names += [url] if url else []  # without an ID the canonical URL is the item key
+        found += [(source, name) for name in map(clean.key, names) if _is_known(tx, source, name)]
+    return _unique(found)
+
+
+def _is_known(tx: Transaction, source: str, item_key: str) -> bool:
+    return any(tx.run(sql, source, item_key) for sql in _BY_IDENTITY)
+
+
+def _unique(rows: list[Row]) -> list[Identity]:
+    return sorted({Identity(row[0], row[1]) for row in rows})
