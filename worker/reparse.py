@@ -39,6 +39,19 @@ class Looked:
     differences: Mapping[str, tuple[Any, Any]] = field(default_factory=dict, repr=False)  # old and new value by field
     error: Permanent | None = None
 
+    @property
+    def differs(self) -> bool:
+        """Whether there is anything to say of it."""
+        return self.state is not State.EQUAL
+
+    def record(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        fields = {name: {"old": old, "new": new} for name, (old, new) in self.differences.items()}
+        record = {"key": self.key, "state": str(self.state), "fields": fields}
+        if self.error is None:
+            return record
+        return {**record, "error_class": self.error.error_class, "message": self.error.message}
+
 
 class ReparseStore(Protocol):
     """What a reparse needs of the store."""
@@ -146,7 +159,7 @@ class Summary:
     def add(self, one: Looked) -> None:
         """Count a page."""
         self.states[one.state] += 1
-        self.fields.update(one.differences)
+        self.fields.update(one.differences.keys())
         if one.error is not None:
             self.errors[one.error.error_class] += 1
 

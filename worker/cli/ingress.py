@@ -35,7 +35,10 @@ def push(
         list[str], typer.Argument(help="Files, directories, NDJSON envelopes, WARC files, or - for standard input.")
     ],
     source: Annotated[
-        str | None, typer.Option(help="The source's name. NDJSON envelopes may name their own.", show_default=False)
+        str | None,
+        typer.Option(
+            help="The source's name. NDJSON envelopes and our own WARC records name theirs.", show_default=False
+        ),
     ] = None,
     url: Annotated[str | None, typer.Option(help="The page's URL (one page only).", show_default=False)] = None,
     item: Annotated[str | None, typer.Option(help="The page's item ID (one page only).", show_default=False)] = None,
@@ -54,7 +57,8 @@ def push(
     """Push pages onto the stream.
 
     A plain file is one page. Directories are walked. FILE.ndjson and FILE.jsonl (also .gz, .zst) hold one envelope
-    a line, FILE.warc and FILE.warc.gz response records. Nothing is read into memory whole.
+    a line, FILE.warc and FILE.warc.gz response records, or what 'export --format warc' wrote. Nothing is read into
+    memory whole.
 
     Input that cannot be read is told with file and line, and the rest is pushed; the exit code is then 2.
     """

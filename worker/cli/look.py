@@ -1,9 +1,7 @@
-"""``penstock status``, ``show`` and ``export``."""
+"""``penstock status`` and ``show``."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +17,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(status)
     app.command()(show)
-    app.command()(export)
 
 
 def status(*, json: Json = False) -> None:
@@ -96,34 +93,3 @@ def _print_page(record: Mapping[str, Any]) -> None:
         say(f"\nrelated ({len(record['related'])}):")
         for one in record["related"]:
             say(f"  {clean(one['id']):>10}  {one['media_kind'] or '':5}  {clean(one['title'] or '')}")
-
-
-def export(
-    *,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A file; default: standard output.", show_default=False)
-    ] = None,
-    form: Annotated[str, typer.Option("--format", help="ndjson.")] = "ndjson",
-    source: Annotated[str | None, typer.Option(help="Only this source.", show_default=False)] = None,
-) -> None:
-    """Write the pages out, one JSON record a line, in the form that 'show --json' prints."""
-    import orjson
-
-    from worker.app import open_store, runtime
-
-    if form != "ndjson":
-        message = f"--format is ndjson, not '{form}'"
-        raise UsageError(message)
-    records = open_store(runtime()).export(source=source)
-    target = sys.stdout.buffer if out is None else _open(out)
-    for record in records:
-        target.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
-    target.flush()
-
-
-def _open(path: Path) -> Any:
-    try:
-        return path.open("wb")
-    except OSError as error:
-        message = f"{path}: cannot be written: {error.strerror}"
-        raise UsageError(message) from error
