@@ -217,7 +217,7 @@ def _contradictions(profile: SourceProfile) -> Iterator[str]:
 
 
 def _sentence(place: str, error: Any) -> str:
-    *where, last = error["loc"]
+    *where, last = (part for part in error["loc"] if part != "[key]")  # pydantic's mark of a wrong key
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in [*where, last])
     if error["type"] == "extra_forbidden":
         return f"{place}{path}: is not a field of a source{_near(str(last), _Table.model_fields)}"

@@ -185,3 +185,17 @@ def test_any_table_is_a_profile_or_a_list_of_single_lines(table: dict[str, objec
         assert all(line.startswith("sources.a.") and len(line.splitlines()) == 1 for line in found)
     else:
         assert found.name == "a"
+
+
+def test_retries_by_error_class_are_read_and_wrong_ones_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "sources.toml"
+    path.write_text("[sources.s]\nretries = { Truncated = 8, Poison = 0 }\n", encoding="utf-8")
+    assert load_profiles(path).get("s").retries == {"Truncated": 8, "Poison": 0}
+    path.write_text('[sources.s]\nretries = { Truncatd = 8, Poison = -1, Malformed = "3" }\n', encoding="utf-8")
+    told = check(path)
+    assert any(
+        "sources.s.retries.Truncatd: 'Truncatd' is not the error class of a page; did you mean 'Truncated'?" in one
+        for one in told
+    ), told
+    assert any("sources.s.retries.Poison: -1 must be greater than or equal to 0" in one for one in told), told
+    assert any("sources.s.retries.Malformed: '3' must be a whole number" in one for one in told), told
