@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import celery
 import structlog
 
-from tasks.errors import MemoryLimit, ParserCrash, PenstockError, Transient
+from tasks.errors import PenstockError, Transient
 from tasks.events import Event
-from tasks.ports import Ceiling, Clock, Fetcher, Profiles, Store, Stream
+from tasks.ports import Ceiling, Clock, Fetcher, Profiles, Sandbox, Scales, Store, Stream
 from tasks.steps import policy
 from tasks.steps.page import Payload
 
-Result = TypeVar("Result")
 _CEILING = Ceiling(share=0.5, least=100)
 
 
@@ -36,6 +36,8 @@ class Limits:
     fetch_batch: int
     fetch_lease_us: int
     ceiling: Ceiling = _CEILING
+    keep_deliveries_us: int = 90 * 86_400_000_000
+    keep_payloads_us: int = 0  # for ever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +46,13 @@ class Context:
 
     store: Store
     stream: Stream
+    scales: Scales
     fetcher: Fetcher
     profiles: Profiles
     clock: Clock
     limits: Limits
+    limited: Callable[[], AbstractContextManager[None]]  # bounds what one page may cost this process
+    sandbox: Sandbox
     worker: str  # this process' name in the store's records
     run: str  # the crawl run that fetch budgets are counted under
     draw: Callable[[], float]  # uniform in [0, 1), for jitter
@@ -93,23 +98,6 @@ def context() -> Context:
             raise PenstockError(message)
         _built = (os.getpid(), _factory())
     return _built[1]
-
-
-def guarded(step: Callable[[], Result]) -> Result:
-    """Run the pure steps on one page; a bug of ours that this page meets becomes its own failure, not its batch's.
-
-    Raises our own errors as they are, and ``MemoryLimit`` or ``ParserCrash`` for all others.
-    """
-    try:
-        return step()
-    except PenstockError:
-        raise
-    except MemoryError as error:
-        message = "the page took more memory than there is"
-        raise MemoryLimit(message) from error
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}"[:500]
-        raise ParserCrash(message) from error
 
 
 class PenstockTask(celery.Task[Any, Any]):

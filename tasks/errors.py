@@ -73,6 +73,14 @@ class SourcePaused(Transient):
     """The source is paused: nothing of it is taken in until it is resumed."""
 
 
+class Undecided(Transient):
+    """The process that parsed a suspect page ended by something that need not be the page; it is tried again."""
+
+
+class SandboxAway(Transient):
+    """The process that parses suspect pages does not start, or the worker stops."""
+
+
 # --- payloads ---------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,23 +12,27 @@ import celery
 import structlog
 from celery.exceptions import Reject
 
-from tasks.base import Context, Limits, PenstockTask, context, guarded
+from tasks.base import Context, Limits, PenstockTask, context
 from tasks.errors import (
+    MemoryLimit,
     ParserCrash,
     PenstockError,
     Permanent,
     Poison,
+    SandboxAway,
     StoreConflict,
     StoreUnavailable,
     Transient,
+    Undecided,
 )
 from tasks.events import Event
+from tasks.guard import guarded
 from tasks.pausing import parked, watch_failures
 from tasks.ports import Entry, Settled
 from tasks.steps.fingerprint import payload_hash
 from tasks.steps.page import Arrival, FailureResult, Outcome, PageResult, Payload
 from tasks.steps.payload import decode_fields, envelope_of, from_envelope
-from tasks.steps.understand import envelope_ids, failure_of, observed_at, understand
+from tasks.steps.understand import envelope_ids, failure_of, observed_at
 
 log = structlog.get_logger("penstock.ingest")
 
@@ -102,7 +107,7 @@ def settle_all(ctx: Context, entries: Sequence[Entry]) -> Counter[str]:
                 del left[arrival.entry_id]
             if ctx.stopping():
                 break
-    except (StoreUnavailable, StoreConflict):
+    except Transient:
         ctx.stream.give_back(list(left))
         raise
     ctx.stream.give_back(list(left))
@@ -125,10 +130,21 @@ def reclaim_all(ctx: Context, ends: float) -> Counter[str]:
     done: Counter[str] = Counter()
     while ctx.clock.monotonic() < ends and not ctx.stopping() and (entry := ctx.stream.reclaim()) is not None:
         log.info(Event.DELIVERY_RECLAIMED, entry=entry.id, deliveries=entry.deliveries)
-        for one in parked(ctx, [entry], done):
-            done += settle(ctx, [arrival_of(ctx, one)])
+        try:
+            for one in parked(ctx, [entry], done):
+                done += settle(ctx, [arrival_of(ctx, one)])
+        except (SandboxAway, Undecided) as error:
+            _leave(ctx, entry, error)
+            break  # new pages first
         done["reclaimed"] += 1
     return done
+
+
+def _leave(ctx: Context, entry: Entry, error: SandboxAway | Undecided) -> None:
+    """Let a suspect come again: after a trial to this process, whose sandbox knows of it, else to any."""
+    log.warning(Event.DELIVERY_UNDECIDED, entry=entry.id, deliveries=entry.deliveries, message=error.message)
+    if isinstance(error, SandboxAway):
+        ctx.stream.give_back([entry.id])
 
 
 def batches(ctx: Context, entries: Sequence[Entry]) -> Iterator[list[Arrival]]:
@@ -169,10 +185,22 @@ def _read_entry(ctx: Context, entry: Entry) -> tuple[Payload, PageResult | Penst
         if entry.deliveries > ctx.limits.max_deliveries:
             log.error(Event.DELIVERY_POISONED, entry=entry.id, deliveries=entry.deliveries)
             raise _poison(entry)
-        arrived = payload = decode_fields(entry.fields, max_body=ctx.limits.max_body_bytes)
-        return payload, guarded(lambda: understand(arrived, ctx.profiles.get(arrived.source)))
+        payload = decode_fields(entry.fields, max_body=ctx.limits.max_body_bytes)
+        return payload, _understood(ctx, payload, suspect=entry.deliveries > 1)
     except Permanent as error:
         return payload or envelope_of(entry.fields, max_body=ctx.limits.max_body_bytes), error
+
+
+def _understood(ctx: Context, payload: Payload, *, suspect: bool) -> PageResult:
+    """Parse a page: in this process, or if it may have ended one before, in the sandbox.
+
+    What takes too much memory here is judged there: this process may have been full before.
+    """
+    profile = ctx.profiles.get(payload.source)
+    if not suspect:
+        with suppress(MemoryLimit):
+            return guarded(payload, profile, ctx.limited)
+    return ctx.sandbox.understand(payload, profile)
 
 
 def _poison(entry: Entry) -> Poison:

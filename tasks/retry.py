@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import celery
 import structlog
 
-from tasks.base import Context, PenstockTask, context, guarded
+from tasks.base import Context, PenstockTask, context
 from tasks.errors import Permanent
 from tasks.events import Event
 from tasks.ports import FailureLease
@@ -16,7 +16,7 @@ from tasks.steps.page import FailureResult, Outcome, PageResult, RetryArrival
 from tasks.steps.parse import PARSER_VERSIONS
 from tasks.steps.payload import reopened
 from tasks.steps.policy import Attempt
-from tasks.steps.understand import envelope_ids, failure_of, understand
+from tasks.steps.understand import envelope_ids, failure_of
 
 log = structlog.get_logger("penstock.retry")
 
@@ -70,7 +70,7 @@ def attempt(ctx: Context, lease: FailureLease) -> RetryArrival:
     result: PageResult | FailureResult
     try:
         payload = reopened(lease.payload, max_body=ctx.limits.max_body_bytes)
-        result = guarded(lambda: understand(payload, ctx.profiles.get(payload.source)))
+        result = ctx.sandbox.understand(payload, ctx.profiles.get(payload.source))
     except Permanent as error:
         plan = ctx.next_attempt(error.error_class, lease.payload, lease.attempts)
         result = failure_of(error, lease.payload, lease.payload_hash, retry_at=_after(ctx, lease, plan))

@@ -6,11 +6,9 @@ settings are read with the first use of ``app.conf``, connections are opened by 
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -30,11 +28,13 @@ from tasks.base import Context, Limits
 from tasks.errors import PenstockError, StreamUnavailable, UsageError
 from tasks.events import Event
 from tasks.ports import Ceiling
+from worker.limits import Limited, die_with, limit_memory
 from worker.pump import ROLES, Pump
 
 if TYPE_CHECKING:
     from worker.config import Settings
     from worker.embedded.users import Embedded
+    from worker.sandbox import Sandbox
     from worker.sources import SourceProfiles
     from worker.store import SqlStore
     from worker.stream import PageStream
@@ -45,7 +45,7 @@ app = celery.Celery("penstock", include=["tasks.ingest", "tasks.retry", "tasks.f
 app.steps["consumer"].add(Pump)
 
 ENSURE_SECONDS = 2.0
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+TRIAL_SECONDS = 60.0  # how long a suspect page may take by the wall clock
 
 
 class Runtime:
@@ -159,6 +159,7 @@ class SystemClock:
 
 def build_context() -> Context:
     """Build what the tasks of this process work with. Opens no connection yet."""
+    from worker.audit.watch import LedgerScales
     from worker.fetcher import HttpFetcher
     from worker.hosts import HostGate
     from worker.plugins import load_parsers
@@ -175,18 +176,37 @@ def build_context() -> Context:
         max_body_bytes=settings.max_body_bytes,
         gate=HostGate(connect(rt.redis_url), settings.namespace),
     )
+    store = open_store(rt)
+    limited = Limited(settings.page_seconds)
     return Context(
-        store=open_store(rt),
+        store=store,
         stream=stream,
+        scales=LedgerScales(stream, store),
         fetcher=fetcher,
         profiles=rt.profiles,
         clock=SystemClock(),
         limits=limits_of(settings),
+        limited=lambda: limited,
+        sandbox=open_sandbox(settings),
         worker=stream.consumer,
         run=rt.run,
         draw=random.random,
         wait=_wait,
         report=report,
+    )
+
+
+def open_sandbox(settings: Settings) -> Sandbox:
+    """Build the sandbox of this process; its own process is started with the first suspect page."""
+    from worker.sandbox import Sandbox
+
+    # A trial may begin when the pull's time is nearly over, and a batch follows it; all within the limit of the task.
+    left = settings.lease_seconds - settings.pull_seconds - settings.batch_seconds - 20
+    return Sandbox(
+        page_seconds=settings.page_seconds,
+        memory=settings.process_memory,
+        trial_seconds=min(TRIAL_SECONDS, left),
+        stopping=lambda: _wait(0),
     )
 
 
@@ -204,6 +224,8 @@ def limits_of(settings: Settings) -> Limits:
         retry_lease_us=_us(settings.lease_seconds),
         fetch_batch=settings.fetch_batch,
         fetch_lease_us=_us(settings.fetch_lease_seconds),
+        keep_deliveries_us=_us(settings.delivery_days * 86_400),
+        keep_payloads_us=_us(settings.payload_days * 86_400),
         ceiling=Ceiling(share=settings.failure_ceiling_share, least=settings.failure_ceiling_least),
     )
 
@@ -256,8 +278,10 @@ def celery_settings() -> dict[str, Any]:
         # A page that hangs in native code cannot be interrupted, only its process ended; shorter than the lease, so
         # that nobody else works on its entries yet.
         "task_time_limit": rt.settings.lease_seconds - 10,
-        # Native parsers leak; the process is replaced between two tasks.
-        "worker_max_memory_per_child": 600_000,
+        # Native parsers leak; the process is replaced between two tasks, long before it meets its limit.
+        "worker_max_memory_per_child": min(600_000, rt.settings.process_memory // 2048),
+        # A page ended its process: the next task would wait 10 seconds for the last one, which cannot come back.
+        "worker_lost_wait": 0.1,
         # SIGTERM waits for the pull in hand, which ends with its batch; what is left after this is given back.
         "worker_soft_shutdown_timeout": 20,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -299,14 +323,6 @@ def _or_exit(step: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel end this process when ``parent`` ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
-
-
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: Any = None, **_: Any) -> None:  # noqa: ARG001 (our own settings say the level)
     from worker.telemetry import configure_logging
@@ -337,6 +353,7 @@ def _pool_process_starts(**_: Any) -> None:
     def build() -> None:
         die_with(_main_pid)
         settings = runtime().settings
+        limit_memory(settings.process_memory)
         configure_sentry(dsn=settings.sentry_dsn_value(), environment=settings.environment, release=settings.release)
         tasks.base.context()
 

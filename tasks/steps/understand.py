@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 
-from tasks.errors import PenstockError
+from tasks.errors import PenstockError, Permanent
 from tasks.steps.canonical import failed_identity, page_identity
 from tasks.steps.fingerprint import content_hash, failure_fingerprint, top_frame
 from tasks.steps.follow import discover
@@ -33,6 +33,15 @@ def result_of(page: ParsedPage, payload: Payload, profile: SourceProfile) -> Pag
     )
 
 
+def with_origin(error: Permanent, cause: BaseException | None = None) -> Permanent:
+    """Write down in an error where it comes from, for another process: a traceback does not go there."""
+    origin = cause or error.__cause__ or error
+    error.details["cause"] = type(origin).__name__
+    error.details["frame"] = top_frame(origin)
+    error.details["traceback"] = "".join(traceback.format_exception(origin))
+    return error
+
+
 def failure_of(
     error: PenstockError, payload: Payload, payload_hash: str, *, retry_at: int | None = None
 ) -> FailureResult:
@@ -42,11 +51,13 @@ def failure_of(
     return FailureResult(
         error_class=error.error_class,
         message=error.message,
-        fingerprint=failure_fingerprint(error.error_class, top_frame(cause), payload.source),
+        fingerprint=failure_fingerprint(
+            error.error_class, error.details.get("frame") or top_frame(cause), payload.source
+        ),
         item_key=failed_identity(payload, payload_hash),
         parser=parser,
         parser_version=PARSER_VERSIONS.get(parser or NO_PARSER, 0),  # 0: a plug-in that this process does not have
-        traceback="".join(traceback.format_exception(cause)),
+        traceback=error.details.get("traceback") or "".join(traceback.format_exception(cause)),
         retry_at=retry_at,
     )
 

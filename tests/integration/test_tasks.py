@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,27 @@ from typing import Any
 import pytest
 
 from tasks.base import Context, Limits
-from tasks.errors import HostDown, ParserCrash, Permanent, StoreUnavailable
+from tasks.errors import (
+    HostDown,
+    MemoryLimit,
+    ParserCrash,
+    PenstockError,
+    Permanent,
+    Poison,
+    SandboxAway,
+    StoreUnavailable,
+    Undecided,
+)
 from tasks.fetch import fetch_due
 from tasks.ingest import next_count, pull
 from tasks.ports import Entry, Fetched, ItemLease, Settled
 from tasks.retry import retry_due
 from tasks.steps.page import Arrival, PageResult, Payload, SourceProfile
+from tasks.steps.understand import understand
 from tests.support.corpus import page
 from worker.app import SystemClock
+from worker.audit.watch import LedgerScales
+from worker.sandbox import Sandbox
 from worker.sources import SourceProfiles
 from worker.store import FailureFilter, SqlStore, open_store
 from worker.stream import PageStream, connect
@@ -70,17 +84,29 @@ def told() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    opened = Sandbox(page_seconds=2.0, memory=1 << 30, trial_seconds=20.0, stopping=lambda: False)
+    opened.understand(Payload(source="site", body=_text(0)), SITE)  # started, since a pull here is short
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def ctx(redis_url: str, store: SqlStore, told: list[str]) -> Iterator[Context]:
+def ctx(redis_url: str, store: SqlStore, sandbox: Sandbox, told: list[str]) -> Iterator[Context]:
     client = connect(redis_url)
     namespace = f"tasks-{os.getpid()}-{next(_numbers)}"
+    stream = PageStream(client, namespace=namespace, high_water=1000, lease_ms=60_000, max_body=1 << 20)
     yield Context(
         store=store,
-        stream=PageStream(client, namespace=namespace, high_water=1000, lease_ms=60_000, max_body=1 << 20),
+        stream=stream,
+        scales=LedgerScales(stream, store),
         fetcher=_Hosts({}),
         profiles=SourceProfiles({"site": SITE}),
         clock=SystemClock(),
         limits=LIMITS,
+        limited=nullcontext,
+        sandbox=sandbox,
         worker="w",
         run="run",
         draw=lambda: 0.5,
@@ -114,10 +140,10 @@ def test_a_bug_of_ours_that_one_page_meets_is_that_pages_failure(ctx: Context, s
     ctx.stream.push([Payload(source="odd", item="9", body=_text(3))])
     assert pull(replace(ctx, profiles=profiles)) == {"new": 2, "failed": 1}
     (failure,) = store.failures(FailureFilter())
-    assert (failure["error_class"], failure["item"], failure["state"]) == ("ParserCrash", "9", "dead")
+    assert (failure["error_class"], failure["item"], failure["state"]) == ("ParserCrash", "9", "waiting")
     assert store.failure_payload(failure["id"]) == _text(3)
-    store.replay(FailureFilter(item="9"), now=ctx.clock.now_us())
-    assert retry_due(replace(ctx, profiles=profiles)) == {"failed_again": 1}
+    assert retry_due(replace(ctx, profiles=profiles)) == {"failed_again": 2}  # its second and third try
+    assert store.counts().failures == {"dead": 1}
     store.replay(FailureFilter(item="9"), now=ctx.clock.now_us())
     assert retry_due(ctx) == {"resolved": 1}
 
@@ -132,7 +158,9 @@ def test_an_entry_that_is_no_payload_is_kept_with_what_it_has(ctx: Context, stor
     assert store.failure_payload(failure["id"]) == b"what is this"
 
 
-def test_a_page_that_killed_its_process_too_often_is_poison(ctx: Context, store: SqlStore, told: list[str]) -> None:
+def test_a_page_that_was_delivered_too_often_is_poison_until_the_sandbox_understands_it(
+    ctx: Context, store: SqlStore
+) -> None:
     assert isinstance(ctx.stream, PageStream)
     _push(ctx, _text(1), _text(2))
     first, second = (entry.id for entry in ctx.stream.read(10, 10))
@@ -145,7 +173,7 @@ def test_a_page_that_killed_its_process_too_often_is_poison(ctx: Context, store:
     (failure,) = store.failures(FailureFilter())
     assert (failure["error_class"], failure["item"]) == ("Poison", "0")
     assert store.failure_payload(failure["id"]) == _text(1)
-    assert told == ["Poison"]
+    assert retry_due(ctx) == {"resolved": 1}
 
 
 def test_an_entry_that_was_committed_but_not_acknowledged_is_not_applied_again(ctx: Context, store: SqlStore) -> None:
@@ -165,6 +193,68 @@ def test_an_entry_that_was_committed_but_not_acknowledged_is_not_applied_again(c
     before = store.counts()
     assert pull(ctx) == {"reclaimed": 1}
     assert (store.counts(), stream.snapshot().length) == (before, 0)
+
+
+class _Judge:
+    """A sandbox that answers with what the test has for it, one answer a call."""
+
+    def __init__(self, *answers: PageResult | PenstockError) -> None:
+        self._answers = list(answers)
+
+    def understand(self, payload: Payload, profile: SourceProfile) -> PageResult:
+        answer = self._answers.pop(0) if self._answers else understand(payload, profile)
+        if isinstance(answer, PenstockError):
+            raise answer
+        return answer
+
+
+def _abandoned(ctx: Context, *entries: str) -> None:
+    """Make entries those of a process of this machine that has died with them."""
+    assert isinstance(ctx.stream, PageStream)
+    dead = ctx.stream.consumer.rsplit("|", 2)[0] + "|999999999|1"
+    ctx.stream._redis.xclaim(ctx.stream._key, "penstock", dead, 0, list(entries), justid=True)
+
+
+def test_a_page_that_was_delivered_before_is_parsed_in_the_sandbox_and_alone(ctx: Context, store: SqlStore) -> None:
+    _push(ctx, _text(1), _text(2), _text(3))
+    _abandoned(ctx, *(entry.id for entry in ctx.stream.read(10, 10)))
+    _push(ctx, _text(4))
+    assert pull(replace(ctx, sandbox=_Judge(Poison("killed")))) == {"failed": 1, "new": 3, "reclaimed": 3}
+    (failure,) = store.failures(FailureFilter())
+    assert (failure["error_class"], failure["item"], failure["message"]) == ("Poison", "0", "killed")
+
+
+def test_a_suspect_without_a_verdict_waits_and_new_pages_go_on(ctx: Context, store: SqlStore) -> None:
+    assert isinstance(ctx.stream, PageStream)
+    _push(ctx, _text(1), _text(2))
+    _abandoned(ctx, *(entry.id for entry in ctx.stream.read(10, 10)))
+    _push(ctx, _text(3))
+    assert pull(replace(ctx, sandbox=_Judge(Undecided()))) == {"new": 1}
+    assert pull(replace(ctx, sandbox=_Judge(SandboxAway()))) == {}
+    assert ctx.stream.snapshot().pending == 2
+    assert pull(ctx) == {"revision": 1, "new": 1, "reclaimed": 2}  # the first item was pushed twice
+    assert store.counts().failures == {}
+
+
+def test_a_sandbox_that_is_away_uses_up_no_delivery(ctx: Context) -> None:
+    _push(ctx, _text(1))
+    _abandoned(ctx, *(entry.id for entry in ctx.stream.read(10, 10)))
+    for _ in range(LIMITS.max_deliveries + 2):
+        assert pull(replace(ctx, sandbox=_Judge(SandboxAway()))) == {}
+    assert pull(ctx) == {"new": 1, "reclaimed": 1}
+
+
+def test_a_page_that_takes_too_much_memory_here_is_judged_in_the_sandbox(ctx: Context, store: SqlStore) -> None:
+    @contextmanager
+    def full() -> Iterator[None]:
+        raise MemoryError
+        yield
+
+    _push(ctx, _text(1), _text(2))
+    judge = _Judge(MemoryLimit("MemoryError: "))
+    assert pull(replace(ctx, limited=full, sandbox=judge)) == {"failed": 1, "new": 1}
+    (failure,) = store.failures(FailureFilter())
+    assert (failure["error_class"], failure["item"]) == ("MemoryLimit", "0")
 
 
 class _Away:
@@ -259,17 +349,17 @@ def test_a_failure_of_an_older_parser_is_tried_again_by_itself(
     monkeypatch.setattr("tasks.steps.understand.PARSER_VERSIONS", versions)
     assert retry_due(ctx) == {"failed_again": 1}
     monkeypatch.setattr("tasks.retry.PARSER_VERSIONS", versions | {"none": 3})
-    monkeypatch.setattr("tasks.retry.understand", lambda *_: _understood())
-    assert retry_due(ctx) == {"resolved": 1}
+    assert retry_due(replace(ctx, sandbox=_Knowing())) == {"resolved": 1}
     assert store.counts().failures == {"resolved": 1}
     assert store.counts().outcomes["new"] == 1
     assert store.counts().outcomes["failed"] == 0
 
 
-def _understood() -> PageResult:
-    from tasks.steps.understand import understand  # noqa: PLC0415 (the real one, which the test replaces elsewhere)
+class _Knowing:
+    """A sandbox with a parser that understands everything."""
 
-    return understand(Payload(source="site", item="0", body=_text(9)), SITE)
+    def understand(self, payload: Payload, profile: SourceProfile) -> PageResult:
+        return understand(replace(payload, body=_text(9)), profile)
 
 
 def test_a_truncated_page_with_a_url_is_fetched_again_and_given_up_in_the_end(

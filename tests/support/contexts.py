@@ -37,5 +37,6 @@ def context_of(crawl: Crawl, home: Path, **settings: str) -> Iterator[Context]:
         runtime.cache_clear()
         built = build_context()
         yield built
+        built.sandbox.close()  # type: ignore[attr-defined]
         built.store.close()  # type: ignore[attr-defined]
         runtime.cache_clear()

@@ -22,6 +22,81 @@ def parse(payload: Payload, profile: SourceProfile) -> ParsedPage:
 parser = Parser(name="{name}", version={version}, interface=1, parse=parse)
 """
 
+# A parser for pages in the vardump form, and for others that say what they do to the process that parses them:
+# ``poison``, then the name of one of these functions.
+HOSTILE = """
+import ctypes, itertools, os, signal, sys, time
+from tasks.steps.page import ParsedPage, Payload, SourceProfile
+from tasks.steps.parse import Parser
+from tasks.steps.parse.vardump import parse_vardump
+
+
+def segfault():
+    ctypes.string_at(0)
+
+
+def hang():
+    while True:
+        pass
+
+
+def stubborn():
+    while True:
+        try:
+            hang()
+        except Exception:
+            pass
+
+
+def native():
+    sum(itertools.repeat(1))
+
+
+def memory():
+    held = []
+    while True:
+        held.append(bytearray(1 << 20))
+
+
+def recursion():
+    recursion()
+
+
+def deep(_=None):
+    sys.setrecursionlimit(1 << 30)
+    max([0], key=deep)
+
+
+def leave():
+    sys.exit(3)
+
+
+def vanish():
+    os._exit(3)
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleep():
+    time.sleep(3600)
+
+
+def odd():
+    return lambda: 0
+
+
+def parse(payload: Payload, profile: SourceProfile) -> ParsedPage:
+    words = payload.body.decode().split()
+    if words[0] != "poison":
+        return parse_vardump(payload, profile)
+    return ParsedPage(parser="{name}", parser_version={version}, title=words[1], language=globals()[words[1]]())
+
+
+parser = Parser(name="{name}", version={version}, interface=1, parse=parse)
+"""
+
 
 def install(
     folder: Path, *, name: str = "mine", version: int = 1, source: str = SOURCE, value: str | None = None

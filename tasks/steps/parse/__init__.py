@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from traceback import clear_frames
 from typing import Any, Final
 
 from tasks.errors import MemoryLimit, ParserCrash, Permanent, TimeLimit, Truncated, UnknownFormat
@@ -14,12 +15,13 @@ from tasks.steps.parse.sniff import by_content, by_content_type
 __all__ = ["INTERFACE", "PARSERS", "PARSER_VERSIONS", "Parser", "add_parser", "choose", "parse"]
 
 # Raise a version with every change that may mend a failure.
-for _built_in in (
+_BUILT_IN: Final = (
     Parser(name="vardump", version=vardump.VERSION, interface=INTERFACE, parse=vardump.parse_vardump),
     Parser(name="json", version=json.VERSION, interface=INTERFACE, parse=json.parse_json),
     Parser(name="html", version=html.VERSION, interface=INTERFACE, parse=html.parse_html),
-):
-    add_parser(_built_in)
+)
+for _one in _BUILT_IN:
+    add_parser(_one)
 # Celery raises it inside whatever runs; it is known by name because the steps do not import Celery.
 _SOFT_LIMIT: Final = "SoftTimeLimitExceeded"
 
@@ -35,12 +37,13 @@ def parse(payload: Payload, profile: SourceProfile) -> ParsedPage:
     try:
         name = choose(payload, profile)
         page = _signed(PARSERS[name].parse(payload, profile), PARSERS[name])
-        return _without_nul(page) if _may_hold_nul(payload.body) else page
+        return _without_nul(page) if _may_hold_nul(payload.body) or PARSERS[name] not in _BUILT_IN else page
     except Permanent as error:
         if name is not None:
             error.details.setdefault("parser", name)
         raise
     except (MemoryError, RecursionError) as error:
+        clear_frames(error.__traceback__)  # lets go of what the parser held, so that there is memory to go on with
         raise MemoryLimit(_told(error), parser=name) from error
     except Exception as error:
         kind = TimeLimit if type(error).__name__ == _SOFT_LIMIT else ParserCrash
@@ -85,7 +88,7 @@ def _may_hold_nul(body: bytes) -> bool:
 
 
 def _without_nul(page: ParsedPage) -> ParsedPage:
-    """Replace NUL, which PostgreSQL cannot store, by U+FFFD, as HTML does."""
+    """Replace NUL, which PostgreSQL cannot store, by U+FFFD, as HTML does; texts of other kinds become plain ones."""
     return replace(page, **{one.name: _clean(getattr(page, one.name)) for one in fields(page)})
 
 

@@ -1,0 +1,72 @@
+"""``python -m worker.sandbox_process``: parses pages that may end their process, one at a time, for one pool process.
+
+It answers on the socket that is its standard input, and ends with it, or with its parent. What comes over it is
+pickled: both ends are the same program, and nobody else can write there.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import sys
+
+from tasks.errors import ParserCrash, Permanent
+from tasks.guard import guarded
+from tasks.steps.page import PageResult, Payload, SourceProfile
+from tasks.steps.understand import with_origin
+from worker import frames
+from worker.limits import Limited, die_with, limit_memory
+from worker.plugins import load_parsers
+
+
+def answer(payload: Payload, profile: SourceProfile, limited: Limited) -> PageResult | Permanent:
+    """Return what a page says, or why it says nothing. Raises nothing, whatever the parser does."""
+    try:
+        return guarded(payload, profile, lambda: limited)
+    except Permanent as error:
+        return with_origin(error)
+    except BaseException as error:  # noqa: BLE001 (a parser that exits fails its page, and not the next one)
+        return with_origin(ParserCrash(f"{type(error).__name__}: {error}"[:500]), error)
+
+
+def serve(pipe: socket.socket, limited: Limited) -> None:
+    """Answer until the other side is gone."""
+    frames.send(pipe, b"")  # ready
+    while (request := frames.receive(pipe)) is not None:
+        payload, profile = pickle.loads(request)  # noqa: S301 (from our own process)
+        frames.send(pipe, _pickled(answer(payload, profile, limited)))
+
+
+def _pickled(found: PageResult | Permanent) -> bytes:
+    try:
+        return pickle.dumps(found)
+    except Exception as error:  # noqa: BLE001 (whatever a plug-in put into the page)
+        return pickle.dumps(ParserCrash(f"the parsed page cannot be passed on: {type(error).__name__}: {error}"[:500]))
+
+
+def _own_pipe() -> socket.socket:
+    """Take the socket off standard input and nothing for it, and let what a parser prints go to the log."""
+    pipe = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return pipe
+
+
+def main() -> None:
+    """Run the process; its arguments are its parent's process id, and the limits in seconds and bytes."""
+    parent, seconds, memory = sys.argv[1:]
+    die_with(int(parent))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # sent to the whole group: our parent decides when this ends
+    pipe = _own_pipe()
+    load_parsers()
+    limit_memory(int(memory))
+    serve(pipe, Limited(float(seconds)))
+
+
+if __name__ == "__main__":
+    main()
