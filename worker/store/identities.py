@@ -18,12 +18,12 @@ _FAILURE: Final = re.compile(r"\d{1,18}")
 _INT_MAX: Final = 2**63 - 1
 
 _OF_ENTRY: Final = "SELECT source, item_key FROM delivery WHERE epoch = ? AND ms = ? AND seq = ?"
-_NEXT: Final = "(SELECT {table}.source FROM {table} WHERE {table}.source > known.source ORDER BY source LIMIT 1)"
-# One step of the index per source, however many rows each has.
-_SOURCES: Final = """WITH RECURSIVE known(source) AS (
-  SELECT * FROM (SELECT source FROM {table} ORDER BY source LIMIT 1) AS first_one
-  UNION ALL SELECT {next} FROM known WHERE known.source IS NOT NULL
-) SELECT source FROM known WHERE source IS NOT NULL"""
+# One step of the index for each value, however many rows it has.
+_VALUES: Final = """WITH RECURSIVE known(value) AS (
+  SELECT min({column}) FROM {table}
+  UNION ALL SELECT (SELECT min({table}.{column}) FROM {table} WHERE {table}.{column} > known.value)
+    FROM known WHERE known.value IS NOT NULL
+) SELECT value FROM known WHERE value IS NOT NULL"""
 _BY_IDENTITY: Final = (
     "SELECT 1 FROM item WHERE source = ? AND item_key = ?",
     "SELECT 1 FROM page WHERE source = ? AND item_key = ?",
@@ -35,11 +35,11 @@ _BY_CONTENT: Final = """SELECT source, item_key FROM page WHERE content_hash = ?
 
 def sources(tx: Transaction) -> list[str]:
     """Return the sources that anything is stored of."""
-    found: set[str] = set()
-    for table in ("item", "failure"):
-        step = _NEXT.format(table=table)
-        found |= {row[0] for row in tx.run(_SOURCES.format(table=table, next=step))}
-    return sorted(found)
+    return sorted({*_values(tx, "item", "source"), *_values(tx, "failure", "source")})
+
+
+def _values(tx: Transaction, table: str, column: str) -> list[str]:
+    return [row[0] for row in tx.run(_VALUES.format(table=table, column=column))]
 
 
 def find(tx: Transaction, key: str) -> list[Identity]:
@@ -60,18 +60,7 @@ def _deliveries(tx: Transaction, ms: int, seq: int) -> list[Row]:
     """Return source and item key of the deliveries of an entry: an id may be used again in another epoch."""
     if max(ms, seq) > _INT_MAX:
         return []
-    return [row for epoch in _epochs(tx) for row in tx.run(_OF_ENTRY, epoch, ms, seq)]
-
-
-def _epochs(tx: Transaction) -> list[str]:
-    rows = tx.run(
-        """WITH RECURSIVE known(epoch) AS (
-          SELECT * FROM (SELECT epoch FROM outcome_count ORDER BY epoch LIMIT 1) AS first_one
-          UNION ALL SELECT (SELECT outcome_count.epoch FROM outcome_count WHERE outcome_count.epoch > known.epoch
-            ORDER BY epoch LIMIT 1) FROM known WHERE known.epoch IS NOT NULL
-        ) SELECT epoch FROM known WHERE epoch IS NOT NULL"""
-    )
-    return [row[0] for row in rows]
+    return [row for epoch in _values(tx, "outcome_count", "epoch") for row in tx.run(_OF_ENTRY, epoch, ms, seq)]
 
 
 def _named(tx: Transaction, key: str) -> list[Identity]:
