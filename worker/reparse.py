@@ -92,11 +92,13 @@ class Reparse:
         """
         left = limit
         for chunk in self._store.present_revisions(where):
-            some = chunk if left is None else chunk[:left]
-            for one in self._chunk(some):
-                if left is not None and one.state not in {State.FAILED, State.NO_BYTES}:
-                    left -= 1
-                yield one
+            rest = chunk
+            while rest and left != 0:
+                some, rest = rest[:left], rest[len(rest[:left]) :]
+                for one in self._chunk(some):
+                    if left is not None and one.state not in {State.FAILED, State.NO_BYTES}:
+                        left -= 1
+                    yield one
             if left == 0:
                 return
 
