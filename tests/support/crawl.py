@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tasks.errors import Transient
 from tasks.steps.page import Payload
 from tests.support.corpus import Push, Reference, reference
 from worker.audit import audit
@@ -59,8 +60,12 @@ class Crawl:
         self._client.close()
 
     def settled(self) -> int:
-        """Return how many deliveries have an outcome."""
-        return sum(self.store.counts().outcomes.values())
+        """Return how many deliveries have an outcome; waits for a store that is away."""
+        while True:
+            try:
+                return sum(self.store.counts().outcomes.values())
+            except Transient:
+                time.sleep(0.1)
 
     def at_rest(self) -> bool:
         """Tell whether nothing is in the stream or in a worker's hands."""

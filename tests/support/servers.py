@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import itertools
 import os
 import shutil
@@ -13,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import redis
@@ -24,6 +27,8 @@ from worker.embedded.postgres_kind import PostgresServer
 from worker.embedded.redis_kind import find_program
 
 SECONDS = 30.0
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _numbers = itertools.count()
 
 
@@ -32,11 +37,6 @@ class Server(ABC):
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
 
     @abstractmethod
     def launch(self) -> subprocess.Popen[bytes]:
@@ -57,20 +57,23 @@ class Server(ABC):
 
     def kill(self) -> None:
         """Kill it without a word, and all that it started."""
+        self._signal(signal.SIGKILL)
         if self._process is not None:
-            for pid in (self.pid, *children(self.pid)):
-                os.kill(pid, signal.SIGKILL)
             self._process.wait()
 
     def pause(self) -> None:
         """Stop it in its tracks: connections stay open, and nothing answers."""
-        for pid in (self.pid, *children(self.pid)):
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
-        for pid in (self.pid, *children(self.pid)):
-            os.kill(pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            for pid in (self._process.pid, *children(self._process.pid)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
 
 class Redis(Server):
@@ -94,7 +97,7 @@ class Redis(Server):
             **self._options,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        return subprocess.Popen([find_program((6, 2)), *words], stdout=subprocess.DEVNULL)
+        return _started([str(find_program((6, 2))), *words], stdout=subprocess.DEVNULL)
 
     def answers(self) -> bool:
         with self.client() as client:
@@ -124,16 +127,11 @@ class Postgres(Server):
         self._kind.prepare()
         user = self._kind.user_id()
         words = [word for one in self._settings for word in ("-c", one)]
+        group = None if user is None else group_of(user)
+        groups: list[int] | None = None if user is None else []
         with self._kind.log.open("ab") as log:
-            return subprocess.Popen(
-                [*self._kind.command(), *words],
-                cwd="/",
-                stdout=log,
-                stderr=log,
-                user=user,
-                group=None if user is None else group_of(user),
-                extra_groups=None if user is None else [],
-            )
+            command = [*self._kind.command(), *words]
+            return _started(command, cwd="/", stdout=log, stderr=log, user=user, group=group, extra_groups=groups)
 
     def answers(self) -> bool:
         return self._kind.answers()
@@ -145,6 +143,15 @@ class Postgres(Server):
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         head, _, query = self.url.partition("?")
         return f"{head.rpartition('/')[0]}/{name}?{query}"
+
+
+def _started(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    """Start a process that does not outlive the test run, even when that is killed."""
+    return subprocess.Popen(command, preexec_fn=_die_with_us, **how)  # noqa: PLW1509 (one system call, loaded before)
+
+
+def _die_with_us() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager

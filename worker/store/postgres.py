@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -17,7 +18,10 @@ from tasks.errors import PenstockError, Permanent, StoreConflict, StoreUnavailab
 from worker.store import arrays
 from worker.store.driver import Kind, Row, Statement
 
+Result = TypeVar("Result")
+
 _TYPES: Final[dict[Kind, str]] = {"text": "text", "int": "bigint", "blob": "bytea"}
+_MIGRATION_SECONDS: Final = 3600.0
 _MIGRATION_LOCK: Final = 0x70656E73746F636B  # "penstock"
 _CONNECT: Final[dict[str, Any]] = {
     "connect_timeout": 5,
@@ -27,10 +31,13 @@ _CONNECT: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # ms; a network that went silent is noticed
 }
+# A proxy or a firewall may swallow what is sent and keep the connection, which TCP never notices. So long we wait for a
+# sign of the server; it ends a statement by itself before that. Only the migrations may take longer.
+_SILENCE_SECONDS: Final = 40.0
 _SESSION: Final = """
-SET statement_timeout = '120s';
+SET statement_timeout = '35s';
 SET lock_timeout = '30s';
-SET idle_in_transaction_session_timeout = '60s';  -- a worker that hangs must not hold its rows for ever
+SET idle_in_transaction_session_timeout = '30s';  -- a worker that hangs must not hold its rows for ever
 SET plan_cache_mode = force_generic_plan;  -- planning anew for each batch costs more than it finds
 SET jit = off;
 SET client_encoding = 'UTF8';
@@ -56,6 +63,33 @@ _REFUSED: Final = re.compile(
 )
 # Connections of the parent that a forked child must neither use nor close: closing would end the parent's session.
 _inherited: Final[list[psycopg.Connection[Row]]] = []
+
+
+class _Connection(psycopg.Connection[Row]):
+    """A connection that gives up a server that has gone silent."""
+
+    silence_seconds = _SILENCE_SECONDS
+
+    def wait(self, gen: Generator[Any, Any, Result], *args: Any, **kwargs: Any) -> Result:
+        """Wait for the server's answer, as psycopg does. Raises ``OperationalError`` when it is silent for too long."""
+        return super().wait(self._heard(gen), *args, **kwargs)
+
+    def _heard(self, gen: Generator[Any, Any, Result]) -> Generator[Any, Any, Result]:
+        """Pass on between psycopg and its loop, which asks every 0.1 s while nothing comes."""
+        heard = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > self.silence_seconds:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"no answer for {self.silence_seconds:g} seconds")
+                wanted = gen.send(ready)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
 
 
 class PostgresTransaction:
@@ -89,7 +123,7 @@ class PostgresDriver:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._connection: psycopg.Connection[Row] | None = None
+        self._connection: _Connection | None = None
         self._pid = 0
         self._mutex = threading.RLock()
 
@@ -112,6 +146,9 @@ class PostgresDriver:
     def connection(self) -> Iterator[psycopg.Connection[Row]]:
         """See ``Driver``."""
         with self._errors(), closing(self._connect()) as connection:
+            connection.silence_seconds = _MIGRATION_SECONDS
+            connection.execute(f"SET statement_timeout = '{_MIGRATION_SECONDS - 10:.0f}s'".encode())
+            connection.commit()
             yield connection
 
     def migration_lock(self) -> str:
@@ -129,7 +166,7 @@ class PostgresDriver:
                 self._connection.close()
             self._connection = None
 
-    def _open(self) -> psycopg.Connection[Row]:
+    def _open(self) -> _Connection:
         if self._connection is not None and self._pid != os.getpid():
             _inherited.append(self._connection)
             self._connection = None
@@ -137,9 +174,9 @@ class PostgresDriver:
             self._connection, self._pid = self._connect(), os.getpid()
         return self._connection
 
-    def _connect(self) -> psycopg.Connection[Row]:
+    def _connect(self) -> _Connection:
         try:
-            connection = psycopg.connect(self._url, prepare_threshold=0, **_CONNECT)
+            connection = _Connection.connect(self._url, prepare_threshold=0, **_CONNECT)
         except psycopg.ProgrammingError as error:
             raise UsageError(f"the store's URL is wrong: {error}") from error
         arrays.register(connection)
