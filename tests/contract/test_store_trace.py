@@ -56,10 +56,10 @@ def test_the_whole_way_of_a_followed_page_is_told_in_order(store: SqlStore) -> N
         ("fetch_failed", "due", "fetcher", "FetchTimeout", 1),
         ("fetched", None, None, None, None),
         ("delivered", "failed", "ingester", "Truncated", 2),
-        ("revision", None, None, None, None),
         ("retried", "waiting", "retrier", "Malformed", 2),
         ("replayed", "waiting", None, None, 2),
         ("retried", "new", "retrier", None, 2),
+        ("revision", None, None, None, None),
         ("resolved", None, None, None, 1),
         ("resolved", None, None, None, 2),
     ]

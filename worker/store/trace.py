@@ -13,7 +13,7 @@ import orjson
 from tasks.steps.canonical import bounded_key
 from tasks.steps.dedupe import Identity
 from worker.store import clean, sources_state
-from worker.store.driver import Row, Transaction, statement
+from worker.store.driver import Transaction, statement
 
 MOST_STEPS: Final = 2000  # of each kind, the newest: a page may be seen every minute for years
 MOST_CHILDREN: Final = 20
@@ -49,6 +49,7 @@ _STATE_OF: Final = statement(
 _STEP_OF: Final = {"retry": "retried", "fetch": "fetch_failed", "replay": "replayed", "drop": "dropped"}
 _TIMES: Final = ("next_attempt_at", "lease_until", "first_failed_at", "last_failed_at", "resolved_at")
 
+Fields = dict[str, Any]
 Steps = list[tuple[int, int, dict[str, Any]]]  # when, in which order within one instant, what
 
 
@@ -57,8 +58,9 @@ def trace(tx: Transaction, of: Identity) -> dict[str, Any]:
     item = _one(tx, _ITEM, "item", of)
     page = _one(tx, _PAGE, "page", of)
     failures = _all(tx, _FAILURE, "failure", of)
-    steps = _item_steps(of, item) + _delivery_steps(_deliveries(tx, page, failures)) + _attempt_steps(tx, of)
-    steps += _revision_steps(tx, page) + _resolved_steps(failures)
+    deliveries = _deliveries(tx, page, failures)
+    steps = _item_steps(of, item) + _delivery_steps(deliveries) + _attempt_steps(tx, of)
+    steps += _revision_steps(tx, page, _came(deliveries, failures)) + _resolved_steps(failures)
     return {
         "identity": "/".join(of),
         "steps": [{"at": clean.rfc3339(at)} | told for at, _, told in sorted(steps, key=lambda step: step[:2])],
@@ -73,19 +75,19 @@ def trace(tx: Transaction, of: Identity) -> dict[str, Any]:
     }
 
 
-def _all(tx: Transaction, names: str, table: str, of: Identity) -> list[dict[str, Any]]:
+def _all(tx: Transaction, names: str, table: str, of: Identity) -> list[Fields]:
     rows = tx.run(f"SELECT {names} FROM {table} WHERE source = ? AND item_key = ?", *of)  # noqa: S608 (constants)
     return [dict(zip(names.split(", "), row, strict=True)) for row in rows]
 
 
-def _one(tx: Transaction, names: str, table: str, of: Identity) -> dict[str, Any] | None:
+def _one(tx: Transaction, names: str, table: str, of: Identity) -> Fields | None:
     return next(iter(_all(tx, names, table, of)), None)
 
 
 # --- steps --------------------------------------------------------------------------------------------------------
 
 
-def _item_steps(of: Identity, item: dict[str, Any] | None) -> Steps:
+def _item_steps(of: Identity, item: Fields | None) -> Steps:
     steps: Steps = []
     if item and item["discovered_by"]:
         by = f"{of.source}/{item['discovered_by']}"
@@ -95,17 +97,17 @@ def _item_steps(of: Identity, item: dict[str, Any] | None) -> Steps:
     return steps
 
 
-def _deliveries(tx: Transaction, page: dict[str, Any] | None, failures: list[dict[str, Any]]) -> list[Row]:
+def _deliveries(tx: Transaction, page: Fields | None, failures: list[Fields]) -> list[Fields]:
     rows = tx.run(_OF_PAGE, page["id"]) if page else []
     for failure in failures:
         rows += tx.run(_OF_FAILURE, failure["id"])
-    return list({row[:3]: row for row in rows}.values())  # one that was tried again belongs to both
+    unique = {row[:3]: row for row in rows}  # one that was tried again belongs to both
+    return [dict(zip(_DELIVERY.split(", "), row, strict=True)) for row in unique.values()]
 
 
-def _delivery_steps(rows: list[Row]) -> Steps:
+def _delivery_steps(deliveries: list[Fields]) -> Steps:
     steps: Steps = []
-    for row in rows:
-        one = dict(zip(_DELIVERY.split(", "), row, strict=True))
+    for one in deliveries:
         entry = f"{one['ms']}-{one['seq']}"
         steps.append((one["ms"] * 1000, 3, {"step": "pushed", "entry": entry, "epoch": one["epoch"]}))
         told = {
@@ -123,6 +125,17 @@ def _delivery_steps(rows: list[Row]) -> Steps:
     return steps
 
 
+def _came(deliveries: list[Fields], failures: list[Fields]) -> dict[int, int]:
+    """Return when the page was stored as it was at each time of observation."""
+    resolved = {one["id"]: one["resolved_at"] for one in failures}
+    came: dict[int, int] = {}
+    for one in deliveries:
+        if one["outcome"] != "failed":
+            later = resolved.get(one["failure_id"]) if one["error_class"] else None
+            came[one["observed_at"]] = later or one["handled_at"]
+    return came
+
+
 def _attempt_steps(tx: Transaction, of: Identity) -> Steps:
     steps: Steps = []
     for at, kind, worker, number, outcome, error_class, message, entry, failure_id in tx.run(_ATTEMPTS, *of):
@@ -132,20 +145,21 @@ def _attempt_steps(tx: Transaction, of: Identity) -> Steps:
         else:
             told |= {"worker": worker, "number": number, "error_class": error_class, "message": message}
             told |= {"entry": entry} if entry else {}
-        steps.append((at, 6, told))
+        steps.append((at, 5, told))
     return steps
 
 
-def _revision_steps(tx: Transaction, page: dict[str, Any] | None) -> Steps:
+def _revision_steps(tx: Transaction, page: Fields | None, came: dict[int, int]) -> Steps:
     steps: Steps = []
     for number, row in enumerate(tx.run(_REVISIONS, page["id"]) if page else [], start=1):
         one = dict(zip(_REVISION.split(", "), row, strict=True))
-        seen = one.pop("first_seen")
-        steps.append((seen, 5, {"step": "revision", "number": number} | one))
+        observed = one["first_seen"]
+        told = {"step": "revision", "number": number, **one, "first_seen": clean.rfc3339(observed)}
+        steps.append((came.get(observed, observed), 6, told))
     return steps
 
 
-def _resolved_steps(failures: list[dict[str, Any]]) -> Steps:
+def _resolved_steps(failures: list[Fields]) -> Steps:
     return [
         (one["resolved_at"], 7, {"step": "resolved", "failure": one["id"], "by": one["resolved_by"]})
         for one in failures
@@ -156,12 +170,12 @@ def _resolved_steps(failures: list[dict[str, Any]]) -> Steps:
 # --- around it ----------------------------------------------------------------------------------------------------
 
 
-def _parent(of: Identity, item: dict[str, Any] | None, page: dict[str, Any] | None) -> str | None:
+def _parent(of: Identity, item: Fields | None, page: Fields | None) -> str | None:
     by = (item and item["discovered_by"]) or (page and page["parent"])
     return f"{of.source}/{by}" if by else None
 
 
-def _children(tx: Transaction, of: Identity, page: dict[str, Any] | None) -> dict[str, Any]:
+def _children(tx: Transaction, of: Identity, page: Fields | None) -> dict[str, Any]:
     """Count the items that the page's revisions name, by state, and show the first."""
     named: dict[str, None] = {}
     for row in tx.run(_RELATED, page["id"]) if page else []:
@@ -176,16 +190,16 @@ def _children(tx: Transaction, of: Identity, page: dict[str, Any] | None) -> dic
     return {"count": len(listed), "states": dict(sorted(states.items())), "first": listed[:MOST_CHILDREN]}
 
 
-def _page_now(page: dict[str, Any]) -> dict[str, Any]:
+def _page_now(page: Fields) -> dict[str, Any]:
     times = {name: clean.rfc3339(page[name]) for name in ("first_seen", "last_seen")}
     return {name: page[name] for name in ("url", "content_hash", "revisions")} | times
 
 
-def _item_now(item: dict[str, Any]) -> dict[str, Any]:
+def _item_now(item: Fields) -> dict[str, Any]:
     plain = ("item", "url", "state", "depth", "attempts", "last_error", "last_status", "pushed_entry")
     times = ("next_fetch_at", "lease_until")
     return {name: item[name] for name in plain} | {name: clean.rfc3339(item[name]) for name in times}
 
 
-def _failure_now(failure: dict[str, Any]) -> dict[str, Any]:
+def _failure_now(failure: Fields) -> dict[str, Any]:
     return {name: clean.rfc3339(value) if name in _TIMES else value for name, value in failure.items()}
