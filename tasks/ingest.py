@@ -22,6 +22,7 @@ from tasks.errors import (
     SandboxAway,
     StoreConflict,
     StoreUnavailable,
+    StreamUnavailable,
     Transient,
     Undecided,
 )
@@ -39,7 +40,7 @@ log = structlog.get_logger("penstock.ingest")
 BLOCK_MS = 500  # how long one read waits for a first entry, and so how soon an idle pull notices that it must stop
 RECLAIM_SECONDS = 1.0
 FIRST_COUNT = 16  # entries of the first read, when nothing is known of their size
-HOLD_SECONDS = 45.0  # how long a batch in hand waits for a store that went away
+HOLD_SECONDS = 45.0  # how long a batch in hand waits for a store that went away, or a process for a stream that did
 PUSH_SECONDS = 60.0  # how long ingest_page waits for room in the stream before it gives its message back
 
 
@@ -79,6 +80,28 @@ def ingest_page(**envelope: Any) -> Mapping[str, int]:
 
 def pull(ctx: Context) -> Counter[str]:
     """Handle reclaimed and new entries until the budget ends or the worker is to stop; return outcomes by name."""
+    try:
+        return _pull(ctx)
+    except StreamUnavailable:
+        _let_go(ctx)
+        raise
+
+
+def _let_go(ctx: Context) -> None:
+    """Give back what came with an answer that was lost, or could not be acknowledged.
+
+    The next pull may be another process', and would wait for this one's lease.
+    """
+    ends = ctx.clock.monotonic() + HOLD_SECONDS
+    while True:
+        try:
+            return ctx.stream.let_go()
+        except StreamUnavailable:
+            if ctx.clock.monotonic() >= ends or ctx.wait(1.0):
+                return None
+
+
+def _pull(ctx: Context) -> Counter[str]:
     done: Counter[str] = Counter()
     ctx.store.ping()  # what is taken over or read while the store is down only counts as delivered once more
     ctx.stream.epoch()

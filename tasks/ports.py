@@ -151,6 +151,9 @@ class Stream(Protocol):
     def give_back(self, entry_ids: Sequence[str]) -> None:
         """Let go of entries that were read and not begun: the next ``reclaim`` takes them, and does not count it."""
 
+    def let_go(self) -> None:
+        """Give back all that this process holds; after an answer that was lost it may hold what it never saw."""
+
     def push(self, payloads: Sequence[Payload], *, even_paused: bool = False) -> list[str]:
         """Append payloads; return their entry ids.
 

@@ -45,6 +45,7 @@ log = structlog.get_logger("penstock.stream")
 
 LOOK_SECONDS = 1.0  # how long it takes to notice that a source was paused or resumed
 FULL_SHARE = 0.9  # of Redis' maxmemory; above it nothing is pushed
+MOST_HELD = 10_000  # entries that one process has in hand
 MEMORY_SECONDS = 0.5  # how long a look at Redis' memory counts
 
 _EPOCH = re.compile(rb"([0-9a-f]{16})(?:\.([0-9]{1,18}))?")  # entries of older versions have no serial number
@@ -255,6 +256,17 @@ class PageStream:
         if entry_ids:
             with mapped():
                 self._script(stream_scripts.GIVE_BACK, GROUP, self.consumer, self._lease_ms, *entry_ids)
+
+    def let_go(self) -> None:
+        """Give back all that this process holds; after an answer that was lost it may hold what it never saw."""
+        with mapped():
+            try:
+                held = self._redis.xpending_range(self._key, GROUP, "-", "+", MOST_HELD, self.consumer)
+            except redis.ResponseError as error:
+                if "NOGROUP" not in str(error):
+                    raise
+                return
+        self.give_back([row["message_id"].decode() for row in held])
 
     # --- paused sources -----------------------------------------------------------------------------------------
 

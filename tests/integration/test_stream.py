@@ -187,3 +187,46 @@ def test_a_redis_that_does_not_answer_is_told(tmp_path: object) -> None:
     stream = PageStream(client, namespace="n", high_water=1, lease_ms=1, max_body=10)
     with pytest.raises(StreamUnavailable, match="Redis does not answer"):
         stream.read(1, 10)
+
+
+def _reclaimed(open_stream: OpenStream, *names: str) -> list[tuple[str, int]]:
+    """Return what each of these consumers takes over, with its number of deliveries."""
+    taken = [open_stream(name).reclaim() for name in names]
+    return [(one.id, one.deliveries) for one in taken if one]
+
+
+def test_what_was_read_and_not_begun_goes_to_the_next_at_once_and_uncounted(open_stream: OpenStream) -> None:
+    first = open_stream()  # of another machine; the lease is a minute
+    ids = first.push(_payloads(4))
+    first.read(10, 10)
+    first.ack(ids[:1])
+    first.give_back(ids[1:3])
+    assert _reclaimed(open_stream, "two", "three", "four") == [(ids[1], 1), (ids[2], 1)]  # the last is in hand
+    open_stream("two").give_back([ids[1]])
+    assert _reclaimed(open_stream, "five") == [(ids[1], 1)]
+
+
+def test_only_what_one_holds_is_given_back(open_stream: OpenStream) -> None:
+    first, second = open_stream("one"), open_stream("two")
+    ids = first.push(_payloads(2))
+    first.read(1, 10)
+    second.read(1, 10)
+    first.give_back(ids)
+    assert _reclaimed(open_stream, "three", "four") == [(ids[0], 1)]
+
+
+def test_what_came_with_an_answer_that_was_lost_is_taken_again_by_the_one_that_lost_it(open_stream: OpenStream) -> None:
+    stream = open_stream()
+    ids = stream.push(_payloads(2))
+    stream.read(10, 10)
+    assert _reclaimed(open_stream, "one") == [(ids[0], 2)]
+
+
+def test_what_a_process_may_never_have_seen_goes_to_any_other_when_it_lets_go(open_stream: OpenStream) -> None:
+    first, second = open_stream("one"), open_stream("two")
+    first.let_go()  # there is no stream yet
+    ids = first.push(_payloads(3))
+    first.read(2, 10)
+    second.read(1, 10)
+    first.let_go()
+    assert _reclaimed(open_stream, "three", "four", "five") == [(ids[0], 1), (ids[1], 1)]
