@@ -13,7 +13,7 @@ from typing import Final
 from worker.store import deliveries
 from worker.store.chores import Position
 from worker.store.deliveries import HOUR_US
-from worker.store.driver import Transaction, statement
+from worker.store.driver import Transaction
 
 PORTION: Final = 1000  # rows
 HOURS_KEPT: Final = 7 * 24  # older ones become days
@@ -21,26 +21,25 @@ OPEN_HOURS: Final = 2  # the present hour and the one before it: their workers s
 EVERY_US: Final = 600_000_000
 
 _KEY: Final = "epoch, source, hour, outcome, shard"
-_FOUND: Final = f"""SELECT {_KEY}, n FROM outcome_count
-  WHERE ({_KEY}) > (?, ?, ?, ?, ?) AND hour < ? AND (shard <> 0 OR hour < ? AND hour % 24 <> 0)
+_FOLDABLE: Final = "hour < ? AND (shard <> 0 OR hour < ? AND hour % 24 <> 0)"
+# Locks in the order of the keys, as commits do.
+_END: Final = f"""SELECT {_KEY} FROM outcome_count WHERE ({_KEY}) > (?, ?, ?, ?, ?) AND {_FOLDABLE}
   ORDER BY {_KEY} LIMIT ? {{lock outcome_count}}"""  # noqa: S608 (constants)
-_DELETE: Final = statement(
-    f"DELETE FROM outcome_count WHERE ({_KEY}) IN (SELECT {_KEY} FROM {{rows}})",  # noqa: S608 (constants)
-    epoch="text",
-    source="text",
-    hour="int",
-    outcome="text",
-    shard="int",
-)
+# What it returns is what was deleted: a row that a retry added since then is counted too.
+_DELETE: Final = f"""DELETE FROM outcome_count
+  WHERE ({_KEY}) > (?, ?, ?, ?, ?) AND ({_KEY}) <= (?, ?, ?, ?, ?) AND {_FOLDABLE} RETURNING {_KEY}, n"""  # noqa: S608 (constants)
 
 
 def fold(tx: Transaction, position: Position, *, now: int) -> tuple[int, Position]:
     """Fold the next rows; return how many, and where that ended."""
-    hour = now // HOUR_US
-    rows = tx.run(_FOUND, *(position or ("", "", 0, "", -1)), hour - OPEN_HOURS + 1, hour - HOURS_KEPT, PORTION)
-    tx.write(_DELETE, [row[:5] for row in rows])
+    hour, start = now // HOUR_US, position or ("", "", 0, "", -1)
+    bounds = hour - OPEN_HOURS + 1, hour - HOURS_KEPT
+    found = tx.run(_END, *start, *bounds, PORTION)
+    if not found:
+        return 0, None
+    rows = tx.run(_DELETE, *start, *found[-1], *bounds)
     sums: Counter[tuple[str, str, int, str, int]] = Counter()
     for epoch, source, of, outcome, _, n in rows:
         sums[epoch, source, of - of % 24 if of < hour - HOURS_KEPT else of, outcome, 0] += n
     deliveries.add(tx, sums)
-    return len(rows), list(rows[-1][:5]) if len(rows) == PORTION else None
+    return len(rows), list(found[-1]) if len(found) == PORTION else None
