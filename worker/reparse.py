@@ -44,6 +44,11 @@ class Looked:
         """Whether there is anything to say of it."""
         return self.state is not State.EQUAL
 
+    @property
+    def is_other(self) -> bool:
+        """Whether today's parsers understand something else."""
+        return self.state in {State.FIELDS, State.CONTENT}
+
     def record(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
         fields = {name: {"old": old, "new": new} for name, (old, new) in self.differences.items()}
@@ -103,18 +108,13 @@ class Reparse:
                 return
 
     def _chunk(self, presents: Sequence[Present]) -> Iterator[Looked]:
+        """Parse pages, store what changed, and yield them in their order; last those that would not hold still."""
         for _ in range(ROUNDS):
-            parsed = []
-            for present in presents:
-                one = self._parsed(present)
-                if isinstance(one, Looked):
-                    yield one
-                else:
-                    parsed.append(one)
-            changed, refused = self._commit(parsed)
-            for one in parsed:
-                if one.present.page_id not in changed:
-                    yield _looked(one, refused.get(one.present.page_id))
+            parsed = {present.page_id: self._parsed(present) for present in presents}
+            changed, refused = self._commit([one for one in parsed.values() if isinstance(one, Reparsed)])
+            for page_id, one in parsed.items():
+                if page_id not in changed:
+                    yield one if isinstance(one, Looked) else _looked(one, refused.get(page_id))
             if not changed:
                 return
             presents = self._store.present_revisions_of(sorted(changed))

@@ -208,7 +208,7 @@ def _print(looked: Iterator[Looked], summary: Summary, *, dry_run: bool) -> None
             summary.add(one)
             if one.error is not None:
                 say(f"{clean(one.key)}: {one.error.error_class}: {clean(one.error.message)}")
-            elif dry_run and one.differs:
+            elif dry_run and one.is_other:
                 print_differences(one)
     finally:
         _print_summary(summary.record(), dry_run=dry_run)

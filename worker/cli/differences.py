@@ -48,7 +48,7 @@ def _item(item: Mapping[str, Any]) -> str:
     """Return a related item as one line, with what it has besides id and title behind."""
     rest = {name: value for name, value in item.items() if name not in {"id", "title"} and value not in (None, [])}
     more = ", ".join(f"{name} {value}" for name, value in rest.items())
-    return f"{item.get('id')}  {item.get('title') or ''}{f'  ({more})' if more else ''}"
+    return "  ".join(filter(None, (item.get("id"), item.get("title"), more and f"({more})")))
 
 
 def _diff(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
