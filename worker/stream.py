@@ -44,6 +44,8 @@ __all__ = ["DISK_FULL", "GROUP", "Held", "PageStream", "Place", "Snapshot", "con
 log = structlog.get_logger("penstock.stream")
 
 LOOK_SECONDS = 1.0  # how long it takes to notice that a source was paused or resumed
+LOOKED_AT = 100  # entries of one call; Redis copies their bodies for itself
+MOST_LOOKED_AT = 20_000
 FULL_SHARE = 0.9  # of Redis' maxmemory; above it nothing is pushed
 MOST_HELD = 10_000  # entries that one process has in hand
 MEMORY_SECONDS = 0.5  # how long a look at Redis' memory counts
@@ -204,16 +206,16 @@ class PageStream:
             self._look_at = time.monotonic() + LOOK_SECONDS
         return self._entries([(entry_id, _fields(flat), deliveries) for entry_id, deliveries, flat in rows])
 
-    def reclaim(self) -> Entry | None:
+    def reclaim(self, *, own: bool = True) -> Entry | None:
         """Take over one entry: first of a process of this machine that has died, then one past its lease.
 
-        Call it with nothing in hand: what this very process still holds then, it never saw or could not finish, and is
-        taken again at once. One at a time, so that a page that kills its process cannot raise the delivery count of its
-        neighbours.
+        With ``own``, call it with nothing in hand: what this very process still holds then, it never saw or could not
+        finish, and is taken again at once. One at a time, so that a page that kills its process cannot raise the
+        delivery count of those behind it.
         """
         with mapped():
             try:
-                for dead in self._abandoned():
+                for dead in self._abandoned(own=own):
                     entry = self._reclaimed(self._script(stream_scripts.RECLAIM, GROUP, self.consumer, 0, dead))
                     if entry is not None:
                         return entry
@@ -316,6 +318,23 @@ class PageStream:
         _, holder, idle, deliveries = held or (b"", None, 0, 0)
         return Place(_fields(flat), holder and holder.decode(errors="replace"), idle, deliveries, bool(parked))
 
+    def named(self, key: str) -> list[str]:
+        """Return the entries of the page that SOURCE/ITEM or a URL names, among the oldest ``MOST_LOOKED_AT``.
+
+        Reads them all: only for what the store does not know.
+        """
+        found, start = [], "-"
+        for _ in range(MOST_LOOKED_AT // LOOKED_AT):
+            with mapped():
+                names = self._script(stream_scripts.NAMES, start, LOOKED_AT)
+            if not names:
+                break
+            for entry, source, item, url in zip(*(iter(names),) * 4, strict=True):
+                if key.encode() in {b"%s/%s" % (source, item or url), url}:
+                    found.append(entry.decode())
+            start = f"({names[-4].decode()}"
+        return found
+
     def accepted(self) -> tuple[str, int]:
         """Return the epoch and how many payloads were accepted in it; makes the stream where it is missing."""
         epoch = self.epoch()
@@ -378,12 +397,12 @@ class PageStream:
             return []
         return [(row["name"].decode(), row["pending"], row["idle"]) for row in rows]
 
-    def _abandoned(self) -> list[str]:
+    def _abandoned(self, *, own: bool) -> list[str]:
         """Name the consumers with pending entries that nobody works on: our own, and dead ones of this machine."""
         return [
             name
             for name, pending, _ in self._consumers()
-            if pending and (name == self.consumer or is_dead_neighbour(name))
+            if pending and ((own and name == self.consumer) or is_dead_neighbour(name))
         ]
 
     def forget_dead_consumers(self, idle_ms: int = 3_600_000) -> int:

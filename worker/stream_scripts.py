@@ -189,6 +189,22 @@ if parked and not parked.err and #parked == 1 then return {{fields, parked[1], 1
 return {{fields, not held.err and held[1] or false, 0}}
 """
 
+# The ids of the next entries, each with what names its page, as a flat list of four. ARGV: start, count.
+NAMES = """
+local found = {}
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])) do
+  local named = {source = '', item = '', url = ''}
+  for at = 1, #entry[2], 2 do
+    if named[entry[2][at]] then named[entry[2][at]] = entry[2][at + 1] end
+  end
+  found[#found + 1] = entry[1]
+  found[#found + 1] = named.source
+  found[#found + 1] = named.item
+  found[#found + 1] = named.url
+end
+return found
+"""
+
 SNAPSHOT = f"""
 if redis.call('EXISTS', KEYS[1]) == 0 then return {{false, 0, 0, 0, false, 0, 0}} end
 local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1])

@@ -95,7 +95,7 @@ main({dsn!r}, {PAGE!r})
 
 REPORT = """
 report("Truncated", "cut at byte 5 of redis://me:hunter2@host/0", fingerprint="f00d", source="site", item="7",
-       entry="5-0", url="http://h/7?token=hunter2", body=page, attempts=3)
+       entry="5-0", failure=17, url="http://h/7?token=hunter2", body=page, attempts=3)
 """
 
 
@@ -118,12 +118,13 @@ def test_a_report_is_one_event_with_ids_as_tags_and_the_failures_fingerprint(end
         "release": "penstock@1.2.3",
         "exception": {"values": [{"type": "Truncated", "value": "cut at byte 5 of redis://***@host/0"}]},
         "fingerprint": ["f00d"],
-        "tags": {"source": "site", "item": "7", "entry": "5-0"},
+        "tags": {"source": "site", "item": "7", "entry": "5-0", "failure": "17"},
         "contexts": {
             "penstock": {
                 "source": "site",
                 "item": "7",
                 "entry": "5-0",
+                "failure": 17,
                 "url": "http://h/7?token=<hidden>",
                 "attempts": 3,
             }

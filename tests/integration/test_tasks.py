@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tasks.base import Context, Limits
 from tasks.errors import (
@@ -24,6 +25,7 @@ from tasks.errors import (
     StoreUnavailable,
     Undecided,
 )
+from tasks.events import Event
 from tasks.fetch import fetch_due
 from tasks.ingest import next_count, pull
 from tasks.ports import Entry, Fetched, ItemLease, Settled
@@ -407,3 +409,23 @@ def _now() -> Any:
     from datetime import UTC, datetime  # noqa: PLC0415
 
     return datetime.now(UTC)
+
+
+def test_every_line_and_report_about_a_page_has_ids_that_a_trace_knows(ctx: Context, store: SqlStore) -> None:
+    reports: list[dict[str, Any]] = []
+    watched = replace(ctx, report=lambda error_class, *_, **ids: reports.append({"error_class": error_class, **ids}))
+    (entry,) = _push(ctx, _text(1)[:-20], url="http://site.example/0")
+    with structlog.testing.capture_logs() as lines:
+        pull(watched)
+        while store.counts().failures == {"waiting": 1}:
+            retry_due(watched)
+        store.replay(FailureFilter(item="0"), now=ctx.clock.now_us())
+        retry_due(watched)
+    about = [line for line in lines if line["event"] == Event.FAILURE_KEPT]
+    assert len(about) > SITE.max_attempts
+    assert [(one["error_class"], one["item"]) for one in reports] == [("Truncated", "0")] * 2  # after the last attempts
+    assert {(one["entry"], one["failure"]) for one in (*about, *reports)} == {(entry, 1)}
+    by_entry, by_failure = store.trace(entry), store.trace("1")
+    assert by_entry == by_failure
+    assert by_entry[0]["identity"] == "site/0"
+    assert {step["entry"] for step in by_entry[0]["steps"] if step["step"] == "retried"} == {entry}

@@ -10,7 +10,7 @@ from tasks.errors import StreamUnavailable, UsageError
 from worker.cli.output import Json, clean, say, say_json, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from worker.sources import SourceProfiles
     from worker.store import SqlStore
@@ -39,15 +39,14 @@ def trace(
 
     rt = runtime()
     found = _found(key, open_store(rt), rt.profiles)
-    stream = open_stream(rt)
-    in_stream = _in_stream(key, found, stream)
+    in_stream = _in_stream(key, found, open_stream(rt))
     if not found and in_stream:
-        found = [_only_in_stream(in_stream[0])]
+        found = [_only_in_stream(in_stream)]
     if not found:
         message = (
             f"nothing is known of '{key}': give SOURCE/ITEM, a URL, a content hash, the id of a stream entry such as "
-            "1700000000000-0, or the number of a failure. A page that was pushed without an item ID or URL and still "
-            "waits in the stream is known by its entry only"
+            "1700000000000-0, or the number of a failure. Of the pages that wait in the stream, the oldest "
+            "20,000 were looked at"
         )
         raise UsageError(message)
     for one in found:
@@ -84,12 +83,14 @@ def _in_stream(key: str, found: list[Trace], stream: PageStream) -> list[dict[st
     """Return where those entries are that the key, or an item that waits for its page, names."""
     from worker.store.identities import ENTRY
 
-    wanted = {key: None} if ENTRY.fullmatch(key) else {}
+    wanted: dict[str, str | None] = {key: None} if ENTRY.fullmatch(key) else {}
     for one in found:
         item = one["now"]["item"]
         if item and item["state"] == "pushed" and item["pushed_entry"]:
             wanted[item["pushed_entry"]] = one["identity"]
     try:
+        if not found and not wanted:
+            wanted = dict.fromkeys(stream.named(key))
         places = [(entry, identity, stream.find(entry)) for entry, identity in wanted.items()]
     except StreamUnavailable as error:
         warn(f"penstock: what is in the stream cannot be told: {error}")
@@ -116,15 +117,18 @@ def _place(entry: str, identity: str | None, place: Any) -> dict[str, Any]:
     }
 
 
-def _only_in_stream(place: Mapping[str, Any]) -> Trace:
-    """Return the trace of an entry of which the store knows nothing yet."""
+def _only_in_stream(places: Sequence[Mapping[str, Any]]) -> Trace:
+    """Return the trace of a page of which the store knows nothing yet."""
     from worker.cli.output import rfc3339
 
-    source, item, parent = place["source"], place["item"] or place["url"], place["parent"]
-    pushed = rfc3339(int(place["entry"].split("-")[0]) * 1000)
+    first = places[0]
+    source, item, parent = first["source"], first["item"] or first["url"], first["parent"]
+    entries = [one["entry"] for one in places]
     return {
         "identity": f"{source}/{item}" if item else None,
-        "steps": [{"at": pushed, "step": "pushed", "entry": place["entry"]}],
+        "steps": [
+            {"at": rfc3339(int(entry.split("-")[0]) * 1000), "step": "pushed", "entry": entry} for entry in entries
+        ],
         "parent": f"{source}/{parent}" if parent else None,
         "children": {"count": 0, "states": {}, "first": []},
         "now": {"source": {"state": "active"}, "page": None, "item": None, "failures": []},
