@@ -21,7 +21,7 @@ OPEN_HOURS: Final = 2  # the present hour and the one before it: their workers s
 EVERY_US: Final = 600_000_000
 
 _KEY: Final = "epoch, source, hour, outcome, shard"
-_FOLDABLE: Final = "hour < ? AND (shard <> 0 OR hour < ? AND hour % 24 <> 0)"
+_FOLDABLE: Final = "hour < ? AND (shard <> 0 OR hour < ? AND hour / 24 * 24 <> hour)"
 # Locks in the order of the keys, as commits do.
 _END: Final = f"""SELECT {_KEY} FROM outcome_count WHERE ({_KEY}) > (?, ?, ?, ?, ?) AND {_FOLDABLE}
   ORDER BY {_KEY} LIMIT ? {{lock outcome_count}}"""  # noqa: S608 (constants)
