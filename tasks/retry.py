@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import celery
 import structlog
 
 from tasks.base import Context, PenstockTask, context
-from tasks.errors import Permanent
+from tasks.errors import ParserCrash, Permanent
 from tasks.events import Event
 from tasks.ports import FailureLease
 from tasks.steps.page import FailureResult, Outcome, PageResult, RetryArrival
@@ -53,7 +54,7 @@ def retry_due(ctx: Context) -> Counter[str]:
 
 def _settle(ctx: Context, lease: FailureLease) -> str:
     arrival = attempt(ctx, lease)
-    outcome = ctx.store.commit_retry(arrival, worker=ctx.worker, now=ctx.clock.now_us())
+    arrival, outcome = _commit(ctx, lease, arrival)
     ids = {**envelope_ids(lease.payload), "entry": lease.entry, "failure": lease.id}
     if outcome is None:
         return "lease_lost"
@@ -62,6 +63,19 @@ def _settle(ctx: Context, lease: FailureLease) -> str:
         return "failed_again"
     log.info(Event.FAILURE_RESOLVED, outcome=str(outcome), attempts=lease.attempts, **ids)
     return "resolved" if outcome is not Outcome.FAILED else "failed_again"
+
+
+def _commit(ctx: Context, lease: FailureLease, arrival: RetryArrival) -> tuple[RetryArrival, Outcome | None]:
+    """Settle the failure; a page that the store refuses for good stays one."""
+    try:
+        return arrival, ctx.store.commit_retry(arrival, worker=ctx.worker, now=ctx.clock.now_us())
+    except Permanent as error:
+        if isinstance(arrival.result, FailureResult):
+            raise
+        crash = ParserCrash(f"the store refuses the page: {error.message}")
+        crash.__cause__ = error
+        refused = replace(arrival, result=failure_of(crash, lease.payload, lease.payload_hash))
+        return _commit(ctx, lease, refused)
 
 
 def attempt(ctx: Context, lease: FailureLease) -> RetryArrival:

@@ -30,7 +30,7 @@ from tasks.fetch import fetch_due
 from tasks.ingest import next_count, pull
 from tasks.ports import Entry, Fetched, ItemLease, Settled
 from tasks.retry import retry_due
-from tasks.steps.page import Arrival, PageResult, Payload, SourceProfile
+from tasks.steps.page import Arrival, Outcome, PageResult, Payload, RetryArrival, SourceProfile
 from tasks.steps.understand import understand
 from tests.support.corpus import page
 from worker.app import SystemClock
@@ -328,6 +328,12 @@ class _Picky:
             raise Permanent(message)
         return self._store.commit(arrivals, worker=worker, now=now)
 
+    def commit_retry(self, retry: RetryArrival, *, worker: str, now: int) -> Outcome | None:
+        if isinstance(retry.result, PageResult):
+            message = "the value is too strange"
+            raise Permanent(message)
+        return self._store.commit_retry(retry, worker=worker, now=now)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
@@ -338,6 +344,11 @@ def test_a_page_that_the_store_refuses_is_a_failure_and_its_batch_is_stored(ctx:
     (failure,) = store.failures(FailureFilter())
     assert (failure["error_class"], failure["item"]) == (ParserCrash.__name__, "1")
     assert "too strange" in failure["message"]
+    store.replay(FailureFilter(), now=ctx.clock.now_us())
+    assert retry_due(replace(ctx, store=_Picky(store))) == {"failed_again": 1}
+    assert store.counts().failures == {"dead": 1}
+    store.replay(FailureFilter(), now=ctx.clock.now_us())
+    assert retry_due(ctx) == {"resolved": 1}
 
 
 def test_a_failure_of_an_older_parser_is_tried_again_by_itself(
