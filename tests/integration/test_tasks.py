@@ -32,8 +32,10 @@ from tasks.ports import Entry, Fetched, ItemLease, Settled
 from tasks.retry import retry_due
 from tasks.steps.page import Arrival, Outcome, PageResult, Payload, RetryArrival, SourceProfile
 from tasks.steps.understand import understand
+from tasks.upkeep import keep
 from tests.support.corpus import page
 from worker.app import SystemClock
+from worker.audit import acknowledge, audit
 from worker.audit.watch import LedgerScales
 from worker.sandbox import Sandbox
 from worker.sources import SourceProfiles
@@ -440,3 +442,44 @@ def test_every_line_and_report_about_a_page_has_ids_that_a_trace_knows(ctx: Cont
     assert by_entry == by_failure
     assert by_entry[0]["identity"] == "site/0"
     assert {step["entry"] for step in by_entry[0]["steps"] if step["step"] == "retried"} == {entry}
+
+
+def test_upkeep_says_once_that_the_ledger_is_out_of_balance(ctx: Context, store: SqlStore, told: list[str]) -> None:
+    assert isinstance(ctx.stream, PageStream)
+    ids = _push(ctx, _text(1), _text(2), _text(3))
+    with structlog.testing.capture_logs() as lines:
+        for minute, lost in enumerate([[], ids[:1], [], ids[1:2], []]):
+            for entry in lost:
+                ctx.stream._redis.xdel(ctx.stream._key, entry)
+            keep(replace(ctx, clock=_Later(minute * 60)))
+            keep(replace(ctx, clock=_Later(minute * 60 + 1)))  # the turn is taken
+        acknowledge(ctx.stream, store, note="deleted by hand", now=ctx.clock.now_us())
+        keep(replace(ctx, clock=_Later(600)))
+    of_ledger = [line for line in lines if line["event"].startswith("ledger.")]
+    assert [(line["event"], line["log_level"], line.get("difference")) for line in of_ledger] == [
+        (Event.LEDGER_UNBALANCED, "error", 1),
+        (Event.LEDGER_UNBALANCED, "error", 2),
+        (Event.LEDGER_BALANCED, "info", None),
+    ]
+    assert told == ["LedgerUnbalanced"]
+
+
+class _Later(SystemClock):
+    """A clock that is ahead by so many seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        self._ahead = seconds * 1_000_000
+
+    def now_us(self) -> int:
+        return super().now_us() + self._ahead
+
+
+def test_upkeep_deletes_old_deliveries_but_none_that_waits_in_the_stream(ctx: Context, store: SqlStore) -> None:
+    _push(ctx, _text(1), _text(2))
+    assert pull(ctx) == {"new": 2}
+    _push(ctx, _text(3))
+    later = replace(ctx, clock=_Later(91 * 86_400))
+    assert keep(later)["deliveries_pruned"] == 2
+    assert pull(later) == {"revision": 1}
+    assert keep(replace(ctx, clock=_Later(92 * 86_400)))["deliveries_pruned"] == 0  # it was handled just now
+    assert audit(ctx.stream, store).balanced  # type: ignore[arg-type]
