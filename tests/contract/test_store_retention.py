@@ -83,7 +83,7 @@ def test_a_delivery_that_an_open_failure_needs_stays_until_it_is_settled(store: 
 
 def _repaired(store: SqlStore, now: int) -> RetryArrival:
     fixed = page("x", "mended")
-    return retry_of(store, now=now, result=fixed.result)  # type: ignore[arg-type]
+    return retry_of(store, now=now, result=fixed.result)
 
 
 def test_the_bytes_of_old_payloads_go_but_not_those_of_failures(store: SqlStore) -> None:
