@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -23,7 +23,8 @@ from tests.chaos.system import Workers
 
 FAILS = (psycopg.Error, redis.RedisError, sqlite3.Error, ProcessLookupError, LookupError)
 SLOW_SECONDS = 0.15
-SPARE = 3  # connections that PostgreSQL keeps for its superuser
+HUNTED = 0.7  # of the killed pool processes are looked for among those that have pages in hand
+HUNT_SECONDS = 1.1  # the load comes once a second
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Site:
     redis: Redis
     postgres: Postgres | None
     store_url: str  # around the network
+    busy: Callable[[], set[int]] = set  # processes that have pages in hand
     before_flush: Callable[[], None] = lambda: None
     after_loss: Callable[[float, str], None] = lambda _at, _why: None  # Redis came back with less than it had
     kills: dict[str, int] = field(default_factory=dict)
@@ -60,10 +62,20 @@ def _fault(begin: Callable[[Site, Fault], Block]) -> Callable[[Site, Fault], Abs
 
 @_fault
 def child_kill(site: Site, fault: Fault) -> Block:
-    child = _found(site.workers.pick_child(fault.draw))
+    child = _hunted(site) if fault.draw < HUNTED else None
+    child = child or _found(site.workers.pick_child(fault.draw))
     os.kill(child, signal.SIGKILL)
     site.killed("child")
     yield f"pid {child}"
+
+
+def _hunted(site: Site) -> int | None:
+    """Wait a moment for a pool process that has pages in hand."""
+    pool, ends = set(site.workers.children()), time.monotonic() + HUNT_SECONDS
+    while time.monotonic() < ends:
+        if found := pool & site.busy():
+            return min(found)
+    return None
 
 
 @_fault
@@ -150,14 +162,25 @@ def redis_full(site: Site, fault: Fault) -> Block:
 
 
 @_fault
-def redis_flush(site: Site, _fault: Fault) -> Block:
-    site.before_flush()
-    with site.redis.client() as client:
-        waiting = client.eval("return redis.call('DBSIZE')", 0)
-        client.flushall()
-    at = time.monotonic()
-    yield f"{waiting} keys"
+def redis_flush(site: Site, fault: Fault) -> Block:
+    """The pool is stopped meanwhile, so that there is something to lose."""
+    stopped = site.workers.children()
+    _signal(stopped, signal.SIGSTOP)
+    try:
+        yield f"after {fault.seconds:.1f} s without workers"
+        site.before_flush()
+        with site.redis.client() as client:
+            client.flushall()
+        at = time.monotonic()
+    finally:
+        _signal(stopped, signal.SIGCONT)
     site.after_loss(at, "redis_flush")
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _network(kind: str, proxy_of: Callable[[Site], Proxy]) -> None:

@@ -29,13 +29,14 @@ class Told:
 
 
 class Load:
-    """Pushes in a thread of its own. Every so many pages one call has one page, else up to ten."""
+    """Pushes in a thread of its own: once a second what is due by then, one to ten pages in a call."""
 
     def __init__(self, payloads: Sequence[Payload], send: Send, *, rate: float, seed: int) -> None:
         self._payloads, self._send, self._rate = payloads, send, rate
         self._rng = random.Random(seed)
         self._again: deque[int] = deque()
         self._lock = threading.Lock()
+        self._in_flight = False
         self._ends, self._quits = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         self.told = Told()
@@ -50,7 +51,7 @@ class Load:
 
     def idle(self) -> bool:
         with self._lock:
-            return self._ends.is_set() and not self._again
+            return self._ends.is_set() and not self._again and not self._in_flight
 
     def close(self) -> None:
         self._ends.set()
@@ -74,15 +75,20 @@ class Load:
             batch = self._next(time.monotonic() - began)
             if not batch:
                 self._quits.wait(0.01)
-            elif not self._push(batch):
+                continue
+            taken = self._push(batch)
+            self._in_flight = False
+            if not taken:
                 self._quits.wait(PAUSE_SECONDS)
 
     def _next(self, elapsed: float) -> list[int]:
         with self._lock:
+            self._in_flight = True
             if self._again:
                 return [self._again.popleft() for _ in range(min(MOST, len(self._again)))]
             size = self._rng.choice((1, 2, 5, MOST))
-            if self._ends.is_set() or self.begun + size > min(elapsed * self._rate, len(self._payloads)):
+            if self._ends.is_set() or self.begun + size > min(int(elapsed) * self._rate, len(self._payloads)):
+                self._in_flight = False
                 return []
             batch = list(range(self.begun, self.begun + size))
             self.begun += size

@@ -36,7 +36,7 @@ LASTING: dict[str, tuple[int, int, float, float]] = {
     "child_stop": (2, 1, 2.0, 8.0),
     "group_term": (2, 1, 2.0, 4.0),
     "redis_full": (1, 1, 3.0, 8.0),
-    "redis_flush": (1, 1, 0.1, 0.2),
+    "redis_flush": (1, 1, 1.0, 3.0),
     "redis_cut": (1, 1, 1.0, 6.0),
     "redis_stall": (1, 1, 3.0, 12.0),
     "redis_slow": (1, 1, 3.0, 8.0),

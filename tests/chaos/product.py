@@ -10,11 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from tasks.steps.page import Payload
+from tests.chaos import poison
 from tests.chaos.look import Look
-from tests.support import servers
+from tests.chaos.servers import Redis
 from worker.producer import Producer
 from worker.store import open_store
+from worker.stream import GROUP
 from worker.supervisor import penstock
 
 NAMESPACE = "chaos"
@@ -27,6 +31,8 @@ SETTINGS = {
     "PULL_SECONDS": "8",
     "FETCH_TIMEOUT_SECONDS": "10",
     "LEASE_SECONDS": "60",
+    "PAGE_SECONDS": "2",
+    "PROCESS_MEMORY": "600MiB",
     "RETRY_BASE_SECONDS": "1",
     "RETRY_MAX_SECONDS": "4",
 }
@@ -47,11 +53,13 @@ class Product:
     name = "penstock"
     count = "SELECT sum(n) FROM outcome_count"
 
-    def __init__(self, home: Path, redis: servers.Redis, *, public_redis: str, public_store: str, store: str) -> None:
-        self.home, self._redis, self.store_url = home, redis, store
+    def __init__(self, home: Path, server: Redis, *, public_redis: str, public_store: str, store: str) -> None:
+        self.home, self._redis, self.store_url = home, server, store
         home.mkdir(parents=True, exist_ok=True)
+        (home / "sources.toml").write_text(poison.PROFILES)
+        poison.install(home / "plugins")
         self.environ = environ(home, public_redis, public_store)
-        self._direct = environ(home, redis.url, store)
+        self._direct = environ(home, server.url, store)
         self._producer = Producer(public_redis, namespace=NAMESPACE)
         self._look = Look(store)
         open_store(store).close()
@@ -71,6 +79,15 @@ class Product:
     def settled(self) -> set[str]:
         """Return the entries that have their outcome."""
         return {f"{ms}-{seq}" for ms, seq in self._look.rows("SELECT ms, seq FROM delivery")}
+
+    def busy(self) -> set[int]:
+        """Return the processes that hold entries; a consumer's name ends in its process' number and start."""
+        with self._redis.client(timeout=0.2) as client:
+            try:
+                held: Any = client.xpending(STREAM, GROUP)
+            except redis.RedisError:
+                return set()
+        return {int(one["name"].decode().split("|")[2]) for one in held["consumers"]}
 
     def left(self) -> Mapping[str, int]:
         """Return what is not at rest yet; nothing of it when all is done."""
@@ -113,23 +130,24 @@ def environ(home: Path, redis_url: str, store_url: str) -> dict[str, str]:
     """Return the environment of penstock's processes."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     ours = {**SETTINGS, "HOME": str(home), "REDIS_URL": redis_url, "STORE_URL": store_url}
+    kept["PYTHONPATH"] = str(home / "plugins")
     return kept | {f"PENSTOCK_{name}": value for name, value in ours.items()}
 
 
-def undisturbed(payloads: Sequence[Payload], folder: Path) -> str:
+def undisturbed(payloads: Sequence[Payload], folder: Path, log_path: Path) -> str:
     """Let penstock handle the same pages on servers that nothing happens to; return the URL of its store."""
     folder.mkdir()
     store = f"sqlite:///{folder / 'store.db'}"
-    redis = servers.Redis(folder / "redis")
-    redis.start()
+    server = Redis(folder / "redis")
+    server.start()
     try:
-        pipeline = Product(folder, redis, public_redis=redis.url, public_store=store, store=store)
+        pipeline = Product(folder, server, public_redis=server.url, public_store=store, store=store)
         for at in range(0, len(payloads), 500):
             pipeline.send(payloads[at : at + 500])
-        with (folder / "worker.log").open("wb") as log:
+        with log_path.open("ab") as log:
             command = [sys.executable, "-P", *penstock("work", "--drain", "--only", "ingest,retry")]
             subprocess.run(command, env=pipeline.environ, stdout=log, stderr=log, timeout=900, check=True)
         pipeline.close()
     finally:
-        redis.kill()
+        server.close()
     return store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ ABOUT = (
     "Time to recover: from a fault's end to the next commit, without the time in which another fault kept all from "
     "going on."
 )
+UNEXPECTED = re.compile(r"raised unexpected: (.{1,160})")
 TARGETS = ("child", "sandbox", "group", "redis", "postgresql", "backend")
 
 
@@ -33,6 +35,7 @@ def verdicts_of_course(course: Course, site: Site) -> list[Verdict]:
     stops = [seconds for group in site.workers.groups for seconds in group.stop_seconds]
     late = [f"{seconds:.0f} s" for seconds in stops if seconds > GRACE_SECONDS]
     ended = [f"{group.name}: {code}" for group in site.workers.groups for code in group.ended_by_itself]
+    bugs = _bugs(site)
     seen = f"{len(stops)} stops, the longest took {max(stops, default=0):.1f} s"
     return [
         Verdict(
@@ -40,7 +43,18 @@ def verdicts_of_course(course: Course, site: Site) -> list[Verdict]:
         ),
         Verdict("P2 SIGTERM ends a worker within its grace period", not late, "; ".join(late) or seen),
         Verdict("P3 no fault ends a worker for good", not ended, "; ".join(ended) or "none ended by itself"),
+        Verdict("P4 no task raised what is not an error of penstock", not bugs, "; ".join(bugs) or "none did"),
     ]
+
+
+def _bugs(site: Site) -> list[str]:
+    """Return what the workers' logs say of errors that nobody expected."""
+    found: Counter[str] = Counter()
+    for group in site.workers.groups:
+        for line in group.log.read_text(errors="replace").splitlines():
+            if match := UNEXPECTED.search(line):
+                found[match[1]] += 1
+    return [f"{count} times {what}" for what, count in found.most_common(5)]
 
 
 def summary(course: Course, site: Site, load: Load, verdicts: Sequence[Verdict], **more: Any) -> dict[str, Any]:

@@ -66,13 +66,13 @@ def prepare(options: Options, folder: Path, stack: ExitStack) -> tuple[Redis, Po
     """Start the servers; return them, and the store's URL around and through the network."""
     server = Redis(folder / "redis")
     server.start()
-    stack.callback(server.kill)
+    stack.callback(server.close)
     if options.store == "sqlite":
         url = f"sqlite:///{folder / 'store.db'}"
         return server, None, url, url
     database = Postgres(folder)
     database.start()
-    stack.callback(database.kill)
+    stack.callback(database.close)
     return server, database, database.url, database.public_url
 
 

@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 
 import psycopg
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.chaos.proxy import Proxy
 from tests.support import servers
@@ -28,8 +30,15 @@ class Redis(servers.Redis):
         self.proxy = Proxy(self.socket)
         self.public_url = f"redis://127.0.0.1:{self.proxy.port}/0"
 
+    def client(self, timeout: float = 10.0) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=timeout, retry=Retry(NoBackoff(), 0))
+
     def kill(self) -> None:
         _kill_server(self)
+
+    def close(self) -> None:
+        self.kill()
+        self.proxy.close()
 
 
 class Postgres(servers.Postgres):
@@ -44,6 +53,10 @@ class Postgres(servers.Postgres):
 
     def kill(self) -> None:
         _kill_server(self)
+
+    def close(self) -> None:
+        self.kill()
+        self.proxy.close()
 
     def backends(self) -> list[int]:
         """Return the processes that serve the workers, not those of the harness."""

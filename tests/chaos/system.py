@@ -124,8 +124,11 @@ class Workers:
         running = [group for group in self.groups if group.pid is not None]
         return running[int(draw * len(running))] if running else None
 
+    def children(self) -> list[int]:
+        return [child for group in self.groups for child in group.children()]
+
     def pick_child(self, draw: float) -> int | None:
-        return _one_of([child for group in self.groups for child in group.children()], draw)
+        return _one_of(self.children(), draw)
 
     def pick_sandbox(self, draw: float) -> int | None:
         return _one_of([child for group in self.groups for child in group.sandboxes()], draw)
