@@ -3,7 +3,8 @@
 ``sql_store`` is the way in; each of its methods is a transaction of one module, and each module is about one noun:
 ``pages``, ``revisions``, ``contents``, ``payloads``, ``items``, ``failures``, ``deliveries`` are the tables, ``commit``
 and ``retry`` put them together, ``frontier`` is the items as work, ``records``, ``triage`` and ``ledger`` are what the
-operator asks. ``sqlite`` and ``postgres`` are the dialects, ``migrations`` how the tables came to be.
+operator asks, ``reparse`` and ``archive`` what the stored bytes are for. ``sqlite`` and ``postgres`` are the
+dialects, ``migrations`` how the tables came to be.
 """
 
 from __future__ import annotations
