@@ -149,18 +149,33 @@ def next_count(limits: Limits, count: int, entries: Sequence[Entry], seconds: fl
 
 
 def reclaim_all(ctx: Context, ends: float) -> Counter[str]:
-    """Handle what dead or overdue workers left, each entry alone: one of them may be what killed them."""
+    """Handle what dead or overdue workers left. What is parsed in the sandbox cannot harm the rest of its batch."""
     done: Counter[str] = Counter()
-    while ctx.clock.monotonic() < ends and not ctx.stopping() and (entry := ctx.stream.reclaim()) is not None:
+    more = True
+    while more and ctx.clock.monotonic() < ends and not ctx.stopping():
+        batch: list[Arrival] = []
+        more = _reclaim_into(ctx, batch, done)
+        if batch:
+            done += settle(ctx, batch)
+    return done
+
+
+def _reclaim_into(ctx: Context, batch: list[Arrival], done: Counter[str]) -> bool:
+    """Take over and parse entries until the batch is full; tell whether to go on after it."""
+    size, ends = 0, ctx.clock.monotonic() + ctx.limits.batch_seconds
+    while size < ctx.limits.batch_bytes and len(batch) < ctx.limits.batch_size and ctx.clock.monotonic() < ends:
+        entry = ctx.stream.reclaim(own=not batch)
+        if entry is None:
+            return bool(batch)
         log.info(Event.DELIVERY_RECLAIMED, entry=entry.id, deliveries=entry.deliveries)
         try:
-            for one in parked(ctx, [entry], done):
-                done += settle(ctx, [arrival_of(ctx, one)])
+            batch += [arrival_of(ctx, one) for one in parked(ctx, [entry], done)]
         except (SandboxAway, Undecided) as error:
             _leave(ctx, entry, error)
-            break  # new pages first
+            return False  # new pages first
+        size += sum(len(value) for value in entry.fields.values())
         done["reclaimed"] += 1
-    return done
+    return True
 
 
 def _leave(ctx: Context, entry: Entry, error: SandboxAway | Undecided) -> None:

@@ -142,8 +142,11 @@ class Stream(Protocol):
     def read(self, count: int, block_ms: int) -> list[Entry]:
         """Return up to ``count`` new entries, waiting at most ``block_ms`` for the first."""
 
-    def reclaim(self) -> Entry | None:
-        """Take over one entry whose worker died or outlived its lease."""
+    def reclaim(self, *, own: bool = True) -> Entry | None:
+        """Take over one entry whose worker died or outlived its lease, or with ``own`` one that this process holds.
+
+        With ``own``, call it with nothing in hand.
+        """
 
     def ack(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge and delete entries whose outcome is committed."""

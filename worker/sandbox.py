@@ -1,6 +1,6 @@
 """Parses suspect pages in a process of their own, so that what a page does to it harms nobody.
 
-The process is started with the first page, answers one page after the other, and is replaced when it ends. A page is
+The process is forked with the first page, answers one page after the other, and is replaced when it ends. A page is
 blamed only for what it alone can have done: the crash of a process that had other pages before is tried again in a
 fresh one, and what may have come from outside (SIGKILL, a process that stands still) is tried ``TRIALS`` times.
 """
@@ -29,6 +29,7 @@ from worker.limits import told
 TRIALS: Final = 3
 START_SECONDS: Final = 60.0
 _PATIENCE_SECONDS: Final = 5.0  # after which the next trial is left to the next delivery
+_CONTROL_SECONDS: Final = 20.0
 _LOOK_SECONDS: Final = 0.25
 _KEPT: Final = 1000  # pages without a verdict that are remembered
 _OWN_DOING: Final = frozenset(
@@ -62,11 +63,13 @@ class Ending:
 
 
 class Process:
-    """One process that parses. Raises ``SandboxAway`` where it does not start."""
+    """One ``worker.sandbox_process`` and its present fork. Raises ``SandboxAway`` where they do not start."""
 
     def __init__(self, page_seconds: float, memory: int) -> None:
-        self.pages = 0
-        self._pipe, theirs = socket.socketpair()
+        self.pages = 0  # that the present fork was given
+        self.pid = 0  # of the present fork
+        self._pipe: socket.socket | None = None  # to the present fork
+        self._control, theirs = socket.socketpair()
         arguments = ["-m", "worker.sandbox_process", str(os.getpid()), str(page_seconds), str(memory)]
         with theirs:
             self._child = self._started([sys.executable, "-P", *arguments], theirs)
@@ -76,55 +79,79 @@ class Process:
         try:
             return subprocess.Popen(command, stdin=stdin.fileno())  # noqa: S603 (our own interpreter and arguments)
         except OSError as error:
-            self._pipe.close()
+            self._control.close()
             raise SandboxAway(f"the process for suspect pages cannot be started: {error}") from error
 
     def _await_start(self) -> None:
         try:
-            ready = frames.receive(self._pipe, seconds=START_SECONDS)
+            ready = frames.receive(self._control, seconds=START_SECONDS)
         except TimeoutError:
             ready = None
         if ready is None:
-            raise SandboxAway(f"the process for suspect pages does not start: exit code {self.end()}")
+            self.close()
+            raise SandboxAway("the process for suspect pages does not start; it says why on standard error")
 
     def ask(self, request: bytes, *, seconds: float, stopping: Callable[[], bool]) -> PageResult | Permanent | Ending:
         """Have a page parsed. Raises ``SandboxAway`` when the worker is to stop meanwhile."""
+        pipe = self._pipe or self._forked()
         self.pages += 1
         ends = time.monotonic() + seconds
         try:
-            frames.send(self._pipe, request, seconds=seconds)
-            while not self._answers() and time.monotonic() < ends:
+            frames.send(pipe, request, seconds=seconds)
+            while not _answers(pipe) and time.monotonic() < ends:
                 if stopping():
                     raise SandboxAway("the worker stops")
-            answer = frames.receive(self._pipe, seconds=max(0.1, ends - time.monotonic()))
+            answer = frames.receive(pipe, seconds=max(0.1, ends - time.monotonic()))
         except TimeoutError:
+            self.end()
             return Ending(None)
         except OSError:
             answer = None
         if answer is None:
-            return Ending(self._ended())
+            return Ending(self.end())
         found: PageResult | Permanent = pickle.loads(answer)  # noqa: S301 (from our own process)
         return found
 
-    def _answers(self) -> bool:
-        self._pipe.settimeout(_LOOK_SECONDS)
+    def _forked(self) -> socket.socket:
         try:
-            self._pipe.recv(1, socket.MSG_PEEK)
-        except TimeoutError:
-            return False
-        return True
-
-    def _ended(self) -> int | None:
-        try:
-            return self._child.wait(_PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            return None
+            frames.send(self._control, b"fork", seconds=_CONTROL_SECONDS)
+            told, files, *_ = socket.recv_fds(self._control, 32, 1)
+        except OSError as error:
+            raise SandboxAway(f"the process for suspect pages is gone: {error}") from error
+        if not files:
+            raise SandboxAway("the process for suspect pages is gone")
+        self.pages, self.pid = 0, int(told)
+        self._pipe = socket.socket(fileno=files[0])
+        return self._pipe
 
     def end(self) -> int:
-        """End the process, if it still runs; return its exit code."""
-        self._pipe.close()
+        """End the present fork, if it still runs; return its exit code, negative for a signal."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe, self.pages = None, 0
+        try:
+            frames.send(self._control, b"end", seconds=_CONTROL_SECONDS)
+            code = frames.receive(self._control, seconds=_CONTROL_SECONDS)
+        except OSError:
+            code = None
+        return -signal.SIGKILL if code is None else int(code)  # whoever killed the process killed its fork with it
+
+    def close(self) -> None:
+        """End the process and with it its fork."""
+        if self._pipe is not None:
+            self._pipe.close()
+        self._control.close()
         self._child.kill()
-        return self._child.wait()
+        self._child.wait()
+
+
+def _answers(pipe: socket.socket) -> bool:
+    pipe.settimeout(_LOOK_SECONDS)
+    try:
+        pipe.recv(1, socket.MSG_PEEK)
+    except TimeoutError:
+        return False
+    return True
 
 
 class Sandbox:
@@ -164,10 +191,12 @@ class Sandbox:
         except SandboxAway:
             self.close()
             raise
-        blamed = found.by_page if isinstance(found, Ending) else _out_of_memory(found)
-        if blamed or isinstance(found, Ending):
-            self.close()
-        return found if fresh or not blamed else None
+        if isinstance(found, Ending):
+            return found if fresh or not found.by_page else None
+        if _out_of_memory(found):
+            process.end()
+            return found if fresh else None
+        return found
 
     def _verdict(self, ending: Ending, key: bytes) -> Permanent | None:
         """Return what the page is to be kept as; None when it is to be tried again."""
@@ -187,7 +216,7 @@ class Sandbox:
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
-            self._process.end()
+            self._process.close()
             self._process = None
 
 

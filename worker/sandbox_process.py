@@ -1,7 +1,9 @@
 """``python -m worker.sandbox_process``: parses pages that may end their process, one at a time, for one pool process.
 
-It answers on the socket that is its standard input, and ends with it, or with its parent. What comes over it is
-pickled: both ends are the same program, and nobody else can write there.
+This process has the parsers loaded and parses nothing: it forks one that does, and another one where that has ended,
+which takes milliseconds. Its parent asks for them on the socket that is its standard input, and gets a socket to each.
+They end with their parents. What comes over their sockets is pickled: both ends are the same program, and nobody else
+can write there.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ import signal
 import socket
 import sys
 
-from tasks.errors import ParserCrash, Permanent
+from tasks.errors import ParserCrash, PenstockError, Permanent
 from tasks.guard import guarded
 from tasks.steps.page import PageResult, Payload, SourceProfile
 from tasks.steps.understand import with_origin
 from worker import frames
 from worker.limits import Limited, die_with, limit_memory
 from worker.plugins import load_parsers
+
+FORK = b"fork"  # what the parent asks; anything else: to end that process and to tell its exit code
 
 
 def answer(payload: Payload, profile: SourceProfile, limited: Limited) -> PageResult | Permanent:
@@ -33,7 +37,6 @@ def answer(payload: Payload, profile: SourceProfile, limited: Limited) -> PageRe
 
 def serve(pipe: socket.socket, limited: Limited) -> None:
     """Answer until the other side is gone."""
-    frames.send(pipe, b"")  # ready
     while (request := frames.receive(pipe)) is not None:
         payload, profile = pickle.loads(request)  # noqa: S301 (from our own process)
         frames.send(pipe, _pickled(answer(payload, profile, limited)))
@@ -44,6 +47,31 @@ def _pickled(found: PageResult | Permanent) -> bytes:
         return pickle.dumps(found)
     except Exception as error:  # noqa: BLE001 (whatever a plug-in put into the page)
         return pickle.dumps(ParserCrash(f"the parsed page cannot be passed on: {type(error).__name__}: {error}"[:500]))
+
+
+def _fork(control: socket.socket, limited: Limited) -> int:
+    """Start a process that serves, and send its process id and its socket; return its process id."""
+    parent = os.getpid()
+    theirs, ours = socket.socketpair()
+    child = os.fork()
+    if not child:
+        try:
+            die_with(parent)
+            control.close()
+            theirs.close()
+            serve(ours, limited)
+        finally:
+            os._exit(os.EX_SOFTWARE if sys.exc_info()[0] else os.EX_OK)
+    ours.close()
+    with theirs:
+        socket.send_fds(control, [str(child).encode()], [theirs.fileno()])
+    return child
+
+
+def _end(child: int) -> int:
+    """End a process that serves, if it still runs; return its exit code, negative for a signal."""
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _own_pipe() -> socket.socket:
@@ -62,10 +90,20 @@ def main() -> None:
     die_with(int(parent))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # sent to the whole group: our parent decides when this ends
-    pipe = _own_pipe()
-    load_parsers()
+    control = _own_pipe()
+    try:
+        load_parsers()
+    except PenstockError as error:
+        sys.stderr.write(f"penstock: {error}\n")
+        sys.exit(2)
     limit_memory(int(memory))
-    serve(pipe, Limited(float(seconds)))
+    frames.send(control, b"")  # ready
+    child = 0
+    while (request := frames.receive(control)) is not None:
+        if request == FORK:
+            child = _fork(control, Limited(float(seconds)))
+        else:
+            frames.send(control, str(_end(child)).encode())
 
 
 if __name__ == "__main__":

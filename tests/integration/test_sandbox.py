@@ -52,7 +52,7 @@ def failed(sandbox: Sandbox, doing: str) -> tuple[str, str]:
 
 def pid_of(sandbox: Sandbox) -> int:
     assert sandbox._process is not None
-    return sandbox._process._child.pid
+    return sandbox._process.pid
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,16 @@ def test_a_process_that_is_killed_from_outside_costs_no_page(sandbox: Sandbox) -
         ask(sandbox, "nothing")
         os.kill(pid_of(sandbox), number)
         assert isinstance(ask(sandbox, "nothing"), PageResult)
+
+
+def test_when_all_of_it_is_killed_it_is_started_again(sandbox: Sandbox) -> None:
+    for _ in range(2):
+        ask(sandbox, "nothing")
+        assert sandbox._process is not None
+        os.kill(sandbox._process._child.pid, signal.SIGKILL)
+        found = [ask(sandbox, "nothing") for _ in range(2)]
+        assert isinstance(found[0], (PageResult, SandboxAway))
+        assert isinstance(found[1], PageResult)
 
 
 def test_a_page_that_only_waits_is_over_its_time_in_the_third_trial(sandbox: Sandbox) -> None:
@@ -136,7 +146,7 @@ def test_a_process_that_does_not_start_is_no_pages_fault(sandbox: Sandbox, tmp_p
     for _ in range(4):
         error = ask(sandbox, "nothing")
         assert isinstance(error, SandboxAway)
-        assert "does not start: exit code 1" in error.message
+        assert "does not start" in error.message
 
 
 def test_the_process_ends_with_its_parent() -> None:
@@ -146,7 +156,7 @@ def test_the_process_ends_with_its_parent() -> None:
         "from worker.sandbox import Sandbox\n"
         "box = Sandbox(page_seconds=9, memory=1 << 30, trial_seconds=60, stopping=lambda: False)\n"
         "box.understand(Payload(source='a', body=b'Thu Feb 24, 2022 07:41:09\\nText.\\n'), SourceProfile(name='a'))\n"
-        "print(box._process._child.pid, flush=True)\n"
+        "print(box._process.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
