@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tasks.errors import Transient
+from tasks.steps.page import Outcome
 from worker.audit.search import Forgotten, Found, Hole, find, pushed_at
 from worker.audit.sums import ROUNDS, EpochSum, LedgerStore, LedgerStream, Reading, read, weigh
 from worker.stream import Held
@@ -90,10 +90,11 @@ def acknowledge(stream: LedgerStream, store: LedgerStore, *, note: str, now: int
 
 
 def _outcomes(reading: Reading) -> dict[str, int]:
-    outcomes: Counter[str] = Counter()
+    totals = dict.fromkeys(map(str, Outcome), 0)
     for one in reading.ledger:
-        outcomes.update(one.outcomes)
-    return dict(outcomes)
+        for outcome, count in one.outcomes.items():
+            totals[outcome] += count
+    return totals
 
 
 def _committed(reading: Reading, stream: LedgerStream) -> list[Held]:

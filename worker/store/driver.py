@@ -16,7 +16,8 @@ class Statement:
     """An SQL text that is run for a whole set of rows at a time.
 
     ``{rows}`` in it stands for the set, as a table ``r`` with the columns named here; ``{lock t}`` locks the rows of
-    table ``t`` that are read, where the dialect locks rows; ``{collate}`` compares as Python does.
+    table ``t`` that are read, where the dialect locks rows; ``{collate}`` compares as Python does;
+    ``{by i}`` names the index to use, where the dialect would choose another one without statistics.
     """
 
     sql: str

@@ -14,7 +14,7 @@ from worker.store.driver import Row, Transaction, statement
 
 NO_PARSER: Final = "none"  # what stands in the column when no parser was found; also the key in ``parser_versions``
 OPEN: Final = "('waiting', 'dead')"
-SUPERSEDED_PORTION: Final = 5000  # open failures in one round of upkeep: 3 ms
+SUPERSEDED_PORTION: Final = 2000  # open failures that one round of upkeep looks at
 
 _ENVELOPE: Final = "item, url, fetched_at, content_type, status, depth, parent, extra"
 _ERROR: Final = "error_class, message, traceback, fingerprint, parser, parser_version"
@@ -130,7 +130,7 @@ def resolve_superseded(tx: Transaction, position: Position, *, now: int) -> tupl
     """
     rows = tx.run(
         f"""SELECT failure.source, failure.item_key, failure.kind, failure.observed_at, page.last_seen
-        FROM (SELECT source, item_key, kind, observed_at FROM failure
+        FROM (SELECT source, item_key, kind, observed_at FROM failure {{by failure_open}}
           WHERE state IN {OPEN} AND (source, item_key, kind) > (?, ?, ?)
           ORDER BY source, item_key, kind LIMIT ?) AS failure
         LEFT JOIN page ON page.source = failure.source AND page.item_key = failure.item_key

@@ -227,5 +227,5 @@ def compiled(what: Statement) -> bytes:
 
 @cache
 def _plain(sql: str) -> str:
-    locked = re.sub(r"\{lock ([\w ]+)\}", r"FOR UPDATE OF \1", sql)
+    locked = re.sub(r"\{lock ([\w ]+)\}", r"FOR UPDATE OF \1", re.sub(r"\{by \w+\}", "", sql))
     return locked.replace("{collate}", 'COLLATE "C"').replace("{lateral}", "LATERAL").replace("?", "%s")

@@ -153,4 +153,5 @@ def compiled(what: Statement) -> str:
 
 @cache
 def _plain(sql: str) -> str:
-    return re.sub(r"\{lock [\w ]+\}", "", sql).replace("{collate}", "").replace("{lateral}", "")
+    chosen = re.sub(r"\{by (\w+)\}", r"INDEXED BY \1", re.sub(r"\{lock [\w ]+\}", "", sql))
+    return chosen.replace("{collate}", "").replace("{lateral}", "")
