@@ -174,7 +174,10 @@ def test_a_failed_fetch_waits_or_is_given_up(store: SqlStore) -> None:
     assert claim(store) == []
     (lease,) = claim(store, now=LATER)
     assert lease.attempts == 1
-    assert store.item_failed(lease, fetch_failure("HostDown", retry_at=LATER, counts=False), worker="w", now=LATER) is ItemState.DUE
+    assert (
+        store.item_failed(lease, fetch_failure("HostDown", retry_at=LATER, counts=False), worker="w", now=LATER)
+        is ItemState.DUE
+    )
     (lease,) = claim(store, now=LATER)
     assert lease.attempts == 1
     assert store.item_failed(lease, fetch_failure("HttpError"), worker="w", now=LATER) is ItemState.FAILED
