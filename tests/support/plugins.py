@@ -55,7 +55,7 @@ def native():
 def memory():
     held = []
     while True:
-        held.append(bytearray(1 << 20))
+        held.append(bytes(1 << 20))
 
 
 def recursion():
