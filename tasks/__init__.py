@@ -8,6 +8,8 @@ A page arrives::
       decode_fields         steps/payload.py        fields  → Payload
       parse                 steps/parse/            Payload → ParsedPage, or an error of errors.py
       understand            steps/understand.py     + identity, content hash, items named → PageResult | FailureResult
+        guarded             guard.py                its CPU time and memory bounded; every bug is that page's failure
+        sandbox             worker/sandbox.py       where a page is parsed that was in hand when a process died
       store.commit          worker/store/           one transaction: delivery, page, revision, payload, items, failure
         decide              steps/dedupe.py         new · revision · unchanged · duplicate
       stream.ack            worker/stream.py        only now does the entry leave the stream
