@@ -124,8 +124,11 @@ def test_a_newer_parser_makes_open_failures_due_once(store: SqlStore) -> None:
     assert store.claim_failures(limit=9, lease_us=SECOND, now=NOW, parser_versions={"vardump": 1, "html": 7}) == []
     (lease,) = store.claim_failures(limit=9, lease_us=SECOND, now=NOW, parser_versions={"vardump": 2})
     assert lease.payload.item == "2"
-    after = NOW + 5 * SECOND
-    assert store.claim_failures(limit=9, lease_us=SECOND, now=after, parser_versions={"vardump": 2}) == []
+    assert store.claim_failures(limit=9, lease_us=SECOND, now=NOW, parser_versions={"vardump": 2}) == []
+    after = NOW + 5 * SECOND  # its process was killed: the newer parser has not seen it yet
+    again = retry_of(store, now=after, result=failure("2", version=2), versions={"vardump": 2})
+    assert store.commit_retry(again, worker="w", now=after) == "failed"
+    assert store.claim_failures(limit=9, lease_us=SECOND, now=after + 9, parser_versions={"vardump": 2}) == []
 
 
 def test_a_retry_that_succeeds_stores_the_page_and_moves_the_delivery(store: SqlStore) -> None:

@@ -30,15 +30,14 @@ _DUE: Final = f"""SELECT id FROM failure WHERE state = 'waiting' AND kind = 'pay
 _OLDER: Final = f"""SELECT id FROM failure WHERE state IN {failures.OPEN} AND kind = 'payload' AND parser = ?
   AND parser_version < ? AND coalesce(lease_until, 0) <= ? AND {NOT_PAUSED}
   ORDER BY parser_version, id LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constants)
-# Attempt and parser version count from here on: a page that kills its process is not tried for ever.
+# The attempt counts from here on, the parser version only when the failure is settled: whoever kills this process
+# must not take the newer parser's chance from the page.
 _LEASE: Final = statement(
-    """UPDATE failure SET attempts = attempts + 1, lease_token = r.token, lease_until = r.until,
-      parser_version = CASE WHEN parser_version < r.version THEN r.version ELSE parser_version END
+    """UPDATE failure SET attempts = attempts + 1, lease_token = r.token, lease_until = r.until
     FROM {rows} WHERE failure.id = r.id""",
     id="int",
     token="text",  # noqa: S106 (a type)
     until="int",
-    version="int",
 )
 _CLAIMED: Final = statement(
     """SELECT failure.id, source, item, url, fetched_at, content_type, status, depth, parent, extra,
@@ -104,13 +103,13 @@ def claim(
     tx: Transaction, *, limit: int, lease_us: int, now: int, parser_versions: Mapping[str, int]
 ) -> list[FailureLease]:
     """Lease failures that are due; see ``Store.claim_failures``."""
-    ids: dict[int, int] = {row[0]: 0 for row in tx.run(_DUE, now, now, limit)}
+    ids = [row[0] for row in tx.run(_DUE, now, now, limit)]
     for parser, version in sorted(parser_versions.items()):
         if len(ids) < limit:
-            found = tx.run(_OLDER, parser, version, now, limit)
-            ids |= {row[0]: version for row in found[: limit - len(ids)]}
+            found = [row[0] for row in tx.run(_OLDER, parser, version, now, limit)]
+            ids += [one for one in found if one not in ids][: limit - len(ids)]
     until = now + lease_us
-    tx.write(_LEASE, [(one, secrets.token_hex(8), until, ids[one]) for one in sorted(ids)])
+    tx.write(_LEASE, [(one, secrets.token_hex(8), until) for one in sorted(ids)])
     rows = tx.read(_CLAIMED, [(one,) for one in ids])
     return [_lease(row, _last_entry(tx, row[0], row[10])) for row in rows]
 
