@@ -70,6 +70,8 @@ def _fork(control: socket.socket, limited: Limited) -> int:
 
 def _end(child: int) -> int:
     """End a process that serves, if it still runs; return its exit code, negative for a signal."""
+    if not child:  # to the kernel, 0 means every process of our group
+        return os.EX_OK
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -104,6 +106,7 @@ def main() -> None:
             child = _fork(control, Limited(float(seconds)))
         else:
             frames.send(control, str(_end(child)).encode())
+            child = 0
 
 
 if __name__ == "__main__":
