@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint lock clean
+.PHONY: help install demo test lint chaos lock clean
 
 UV ?= uv
 BIN := .venv/bin
@@ -27,6 +27,9 @@ lint: install ## check style, types and import rules
 
 test: lint ## lint, then run every test
 	@echo '==> pytest' && $(BIN)/pytest
+
+chaos: install ## half an hour of faults under load on both stores, and a report in var/chaos
+	@$(BIN)/python -m tests.chaos
 
 lock: ## choose the newest versions that pyproject.toml allows (needs uv)
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 2; }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tests.chaos import chaos, report
+from tests.chaos.peer import Variant
 from tests.chaos.plan import StoreKind
 from tests.chaos.run import Options, say
 
@@ -29,7 +30,7 @@ def main() -> int:
             longest=given.longest,
         )
         say(f"chaos on {store}: seed {options.seed}, {options.seconds:.0f} s; logs in {options.folder}")
-        reports.append(chaos.run(options))
+        reports.append(chaos.run_plain(options, given.variant) if given.pipeline == "celery" else chaos.run(options))
         report.write(reports, path)
         for one in reports[-1]["verdicts"]:
             say(f"{'ok   ' if one['holds'] else 'WRONG'} {one['name']}: {one['seen']}")
@@ -48,6 +49,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=2026, help="of plan and pages; the second store has the next one")
     parser.add_argument("--rate", type=float, default=60, help="pages a second (default %(default)s)")
     parser.add_argument("--longest", type=float, default=15, help="seconds that a fault may last (default %(default)s)")
+    parser.add_argument("--pipeline", choices=("penstock", "celery"), default="penstock", help="default %(default)s")
+    parser.add_argument("--variant", choices=get_args(Variant), default="tuned", help="of celery, default %(default)s")
     parser.add_argument("--report", type=Path, default=Path("var/chaos/report.md"), help="default %(default)s")
     return parser.parse_args()
 

@@ -236,7 +236,7 @@ def postgres_full(site: Site, _fault: Fault) -> Block:
 def row_locks(site: Site, fault: Fault) -> Block:
     with connect(site.store_url) as holder:
         holder.autocommit = False
-        rows = holder.execute("SELECT id FROM page ORDER BY id DESC LIMIT 2000 FOR UPDATE").rowcount
+        rows = holder.execute("SELECT 1 FROM page LIMIT 2000 FOR UPDATE").rowcount
         yield f"{rows} pages locked for {fault.seconds:.1f} s"
         holder.rollback()
 
@@ -259,9 +259,9 @@ def _bait(url: str, ends: threading.Event, draw: float) -> None:
             session.execute("SET lock_timeout = '4s'")
             session.autocommit = False
             items = 500 + int(2000 * draw)
-            session.execute("SELECT 1 FROM item ORDER BY item_key DESC LIMIT %s FOR UPDATE", [items])
+            session.execute("SELECT 1 FROM item LIMIT %s FOR UPDATE", [items])
             ends.wait(0.3)
-            session.execute("SELECT 1 FROM page ORDER BY id DESC LIMIT 1000 FOR UPDATE")
+            session.execute("SELECT 1 FROM page LIMIT 1000 FOR UPDATE")
             session.rollback()
         ends.wait(0.1)
 

@@ -47,7 +47,8 @@ class Load:
 
     def end(self) -> None:
         """Begin no new page; what was refused or lost is still pushed."""
-        self._ends.set()
+        with self._lock:
+            self._ends.set()
 
     def idle(self) -> bool:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -23,6 +24,12 @@ class Look:
 
     def rows(self, sql: str) -> list[Row]:
         """Run a query; raises one of ``AWAY`` when the store does not answer."""
+        if self._connection is not None:
+            with suppress(*AWAY):  # the server may have been away since
+                return self._rows(sql)
+        return self._rows(sql)
+
+    def _rows(self, sql: str) -> list[Row]:
         try:
             self._connection = self._connection or connect(self._url)
             return [tuple(row) for row in self._connection.execute(sql).fetchall()]

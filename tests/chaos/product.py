@@ -28,9 +28,9 @@ META = f"{STREAM}:meta"
 SETTINGS = {
     "NAMESPACE": NAMESPACE,
     "LOG_FORMAT": "json",
-    "PULL_SECONDS": "8",
-    "FETCH_TIMEOUT_SECONDS": "10",
-    "LEASE_SECONDS": "60",
+    "PULL_SECONDS": "5",
+    "FETCH_TIMEOUT_SECONDS": "5",
+    "LEASE_SECONDS": "42",
     "PAGE_SECONDS": "2",
     "PROCESS_MEMORY": "600MiB",
     "RETRY_BASE_SECONDS": "1",
@@ -53,8 +53,11 @@ class Product:
     name = "penstock"
     count = "SELECT sum(n) FROM outcome_count"
 
-    def __init__(self, home: Path, server: Redis, *, public_redis: str, public_store: str, store: str) -> None:
-        self.home, self._redis, self.store_url = home, server, store
+    rest_seconds = 240.0
+
+    def __init__(self, folder: Path, server: Redis, public_store: str, store: str, *, direct: bool = False) -> None:
+        home, public_redis = folder / "home", server.url if direct else server.public_url
+        self._redis, self.store_url = server, store
         home.mkdir(parents=True, exist_ok=True)
         (home / "sources.toml").write_text(poison.PROFILES)
         poison.install(home / "plugins")
@@ -141,7 +144,7 @@ def undisturbed(payloads: Sequence[Payload], folder: Path, log_path: Path) -> st
     server = Redis(folder / "redis")
     server.start()
     try:
-        pipeline = Product(folder, server, public_redis=server.url, public_store=store, store=store)
+        pipeline = Product(folder, server, store, store, direct=True)
         for at in range(0, len(payloads), 500):
             pipeline.send(payloads[at : at + 500])
         with log_path.open("ab") as log:

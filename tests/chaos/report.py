@@ -34,15 +34,17 @@ def verdicts_of_course(course: Course, site: Site) -> list[Verdict]:
     wrong += [f"{one.fault.kind} at {one.fault.at:.0f} s: none until the end" for one in never]
     stops = [seconds for group in site.workers.groups for seconds in group.stop_seconds]
     late = [f"{seconds:.0f} s" for seconds in stops if seconds > GRACE_SECONDS]
-    ended = [f"{group.name}: {code}" for group in site.workers.groups for code in group.ended_by_itself]
+    codes = [code for group in site.workers.groups for code in group.ended_by_itself]
+    ended = [code for code in codes if not code]  # with any other code an init system starts it again
     bugs = _bugs(site)
+    alone = f"{len(codes)} ended by themselves, with exit codes {codes}" if codes else "none ended by itself"
     seen = f"{len(stops)} stops, the longest took {max(stops, default=0):.1f} s"
     return [
         Verdict(
             "P1 progress within a minute of each fault's end", not wrong, "; ".join(wrong) or f"worst {worst:.1f} s"
         ),
         Verdict("P2 SIGTERM ends a worker within its grace period", not late, "; ".join(late) or seen),
-        Verdict("P3 no fault ends a worker for good", not ended, "; ".join(ended) or "none ended by itself"),
+        Verdict("P3 no fault ends a worker for good", not ended, alone),
         Verdict("P4 no task raised what is not an error of penstock", not bugs, "; ".join(bugs) or "none did"),
     ]
 
@@ -57,10 +59,13 @@ def _bugs(site: Site) -> list[str]:
     return [f"{count} times {what}" for what, count in found.most_common(5)]
 
 
-def summary(course: Course, site: Site, load: Load, verdicts: Sequence[Verdict], **more: Any) -> dict[str, Any]:
+def summary(
+    course: Course, site: Site, load: Load, verdicts: Sequence[Verdict], *, pipeline: str, **more: Any
+) -> dict[str, Any]:
     """Return the report as one JSON object."""
     told, options = load.told, course.options
     return {
+        "pipeline": pipeline,
         "store": options.store,
         "seed": options.seed,
         "seconds": options.seconds,
@@ -124,7 +129,7 @@ def _run(one: Mapping[str, Any]) -> list[str]:
     lost = ", ".join(f"{count:,} by {why}" for why, count in producer["lost_by_redis"].items()) or "none"
     return [
         "",
-        f"## {one.get('pipeline', 'penstock')} on {one['store']}, seed {one['seed']}",
+        f"## {one['pipeline']} on {one['store']}, seed {one['seed']}",
         "",
         f"- {one['seconds']:.0f} s at {one['pages_per_second']:g} pages/s: {producer['pages']:,} pages; calls: {calls}",
         f"- acknowledged entries: {producer['acknowledged_entries']:,}",

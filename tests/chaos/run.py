@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,6 @@ from tests.chaos.product import Product
 from tests.chaos.servers import Postgres, Redis
 
 TICK_SECONDS = 0.05
-REST_SECONDS = 240.0
 TAIL_SECONDS = 5.0  # how old an acknowledged write may be that a killed Redis loses with appendfsync everysec
 
 
@@ -125,11 +124,13 @@ def _end(course: Course, lasting: tuple[float, ExitStack, Happened]) -> None:
         course.note(f"{one.fault.kind}: over")
 
 
-def come_to_rest(course: Course, site: Site, load: Load, left: Callable[[], dict[str, int]]) -> dict[str, int]:
+def come_to_rest(
+    course: Course, site: Site, load: Load, left: Callable[[], Mapping[str, int]], *, seconds: float
+) -> Mapping[str, int]:
     """Wait until all is pushed and handled; return what is left."""
     began = time.monotonic()
-    remaining = {"unknown": 1}
-    while time.monotonic() - began < REST_SECONDS:
+    remaining: Mapping[str, int] = {"unknown": 1}
+    while time.monotonic() - began < seconds:
         site.workers.tend()
         try:
             remaining = left() if load.idle() else {"not pushed yet": 1}

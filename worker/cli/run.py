@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tasks.errors import UsageError
 from worker.cli.output import warn
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 ROLE_NAMES = ("ingest", "retry", "fetch")
 
@@ -75,7 +79,18 @@ def work(
         raise typer.Exit(run_drain(rt, roles, processes))
     # Celery warns of root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", module="celery.platforms")
-    app.worker_main(worker_arguments(roles, processes))
+    raise typer.Exit(_run_celery(app, worker_arguments(roles, processes)))
+
+
+def _run_celery(app: Celery, arguments: Sequence[str]) -> int:
+    """Run Celery's command and return its exit code, which ``app.worker_main`` keeps to itself.
+
+    A worker that ended by an error must not look as if it had been asked to.
+    """
+    from celery.bin.celery import celery as command
+
+    command.params[0].default = app  # as ``Celery.start`` does
+    return command.main(args=list(arguments), standalone_mode=False) or 0
 
 
 def _roles(only: str | None) -> list[str]:
