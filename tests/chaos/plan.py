@@ -28,8 +28,8 @@ class Fault:
 
 # kind: (how often in one round on SQLite, on PostgreSQL, least and most seconds)
 LASTING: dict[str, tuple[int, int, float, float]] = {
-    "redis_kill": (9, 6, 0.1, 3.0),
-    "postgres_kill": (0, 10, 0.1, 3.0),
+    "redis_kill": (9, 5, 0.1, 3.0),
+    "postgres_kill": (0, 18, 0.1, 3.0),
     "backend_kill": (0, 2, 0.1, 0.2),
     "redis_stop": (1, 1, 2.0, 12.0),
     "postgres_stop": (0, 1, 2.0, 12.0),

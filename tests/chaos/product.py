@@ -31,10 +31,10 @@ SETTINGS = {
     "PULL_SECONDS": "5",
     "FETCH_TIMEOUT_SECONDS": "5",
     "LEASE_SECONDS": "42",
-    "PAGE_SECONDS": "2",
+    "PAGE_SECONDS": "0.5",
     "PROCESS_MEMORY": "600MiB",
-    "RETRY_BASE_SECONDS": "1",
-    "RETRY_MAX_SECONDS": "4",
+    "RETRY_BASE_SECONDS": "0.5",
+    "RETRY_MAX_SECONDS": "1",
 }
 IDS = """
 local ids, start = {}, '-'

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SEED = os.environ.get("CHAOS_SEED", "7")
+SEED = os.environ.get("CHAOS_SEED", "122")
 SECONDS = os.environ.get("CHAOS_SECONDS", "45")
 STORES = ("sqlite", "postgresql")
 PATIENCE_SECONDS = 240
