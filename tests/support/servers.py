@@ -47,8 +47,9 @@ class Server(ABC):
         """Tell whether it serves."""
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self._process = self.launch()
+        """Start it where it does not run, and wait until it answers."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = self.launch()
         ends = time.monotonic() + SECONDS
         while not self.answers():
             assert self._process.poll() is None, "the server ended by itself"
