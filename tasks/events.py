@@ -72,6 +72,12 @@ class Event(enum.StrEnum):
     WORKER_STOPPING = "worker.stopping"
     """A worker was asked to stop; it finishes or gives back what it holds."""
 
+    WORKER_STOP_FORCED = "worker.stop_forced"
+    """A worker that was asked to stop did not end by itself; it is ended, and its work taken over. ``seconds``."""
+
+    WORKER_BEGINS_ANEW = "worker.begins_anew"
+    """Celery ended by an error; the worker starts again in the same process. ``code``."""
+
     SERVER_NOT_KEPT = "worker.server_not_kept"
     """An embedded server went away and could not be started again; it is tried again. ``message``."""
 

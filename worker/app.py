@@ -28,6 +28,7 @@ from tasks.base import Context, Limits
 from tasks.errors import PenstockError, StreamUnavailable, UsageError
 from tasks.events import Event
 from tasks.ports import Ceiling
+from worker.lifetime import end_in_time
 from worker.limits import Limited, die_with, limit_memory
 from worker.pump import ROLES, Pump
 
@@ -403,3 +404,9 @@ def _worker_stops(**_: Any) -> None:
     log.info(Event.WORKER_STOPPING)
     if _stop_flag is not None:
         _stop_flag[0] = 1
+    end_in_time()
+
+
+def asked_to_stop() -> bool:
+    """Tell whether this worker has been asked to stop."""
+    return _wait(0)

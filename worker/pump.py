@@ -78,6 +78,9 @@ class Pump(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Begin to tick in the worker's event loop."""
+        # Celery ends the worker when a pool process has died before its first loop, whatever killed it; on later loops
+        # it replaces it. What makes a process unable to start was checked before the fork.
+        consumer.restart_count = max(consumer.restart_count, 1)
         queues = {queue.name for queue in consumer.task_consumer.queues}
         self.roles = frozenset(name for name, role in ROLES.items() if role.queue in queues)
         self._shares = shares(self.roles, consumer.pool.num_processes)

@@ -65,7 +65,8 @@ def work(
     With --drain they end when what they work on is empty: the stream, the retries that are due, the fetches that
     are due.
     """
-    from worker.app import app, open_store, runtime
+    from worker.app import app, asked_to_stop, open_store, runtime
+    from worker.lifetime import run_again_after
     from worker.supervisor import worker_arguments
 
     roles = _roles(only)
@@ -79,7 +80,8 @@ def work(
         raise typer.Exit(run_drain(rt, roles, processes))
     # Celery warns of root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", module="celery.platforms")
-    raise typer.Exit(_run_celery(app, worker_arguments(roles, processes)))
+    arguments = worker_arguments(roles, processes)
+    raise typer.Exit(run_again_after(lambda: _run_celery(app, arguments), asked_to_stop))
 
 
 def _run_celery(app: Celery, arguments: Sequence[str]) -> int:
