@@ -299,6 +299,30 @@ def test_upkeep_gives_up_failures_that_took_their_process_down_again_and_again(s
     assert states(store) == ["dead"]
 
 
+def test_a_newer_parser_whose_process_dies_each_time_is_tried_so_often_and_the_next_one_again(store: SqlStore) -> None:
+    commit(store, broken("1"))
+    now, claims = NOW, 0
+    for _ in range(30):
+        claims += len(store.claim_failures(limit=1, lease_us=SECOND, now=now, parser_versions={"vardump": 2}))
+        now += 2 * SECOND
+        store.upkeep(epoch="e1", accepted=1, now=now)
+    assert claims == 21
+    assert store.due_counts(now=now, run="r", budgets={}, parser_versions={"vardump": 2}).failures == 0
+    (lease,) = store.claim_failures(limit=1, lease_us=SECOND, now=now, parser_versions={"vardump": 3})
+    assert lease.attempts == 22
+
+
+def test_attempts_that_came_back_are_not_held_against_a_failure(store: SqlStore) -> None:
+    commit(store, broken("1", retry_at=NOW))
+    now = NOW
+    for number in range(1, 26):
+        again = retry_of(store, now=now, result=failure("1", retry_at=now + 2 * SECOND))
+        assert store.commit_retry(again, worker="w", now=now) == "failed"
+        now += 2 * SECOND
+        assert store.upkeep(epoch="e1", accepted=1, now=now)["failures_given_up"] == 0
+        assert (store.failures()[0]["attempts"], states(store)) == (number, ["waiting"])
+
+
 def test_texts_of_a_failure_are_capped(store: SqlStore) -> None:
     one = broken("1")
     assert isinstance(one.result, FailureResult)

@@ -23,21 +23,25 @@ from worker.store.driver import Row, Transaction, statement
 from worker.store.sources_state import NOT_PAUSED
 
 MOST_CRASHES: Final = 20  # attempts of a failure after which a process that died with it is taken as its doing
+# A lease that is still in the row never came back; whatever settles a failure takes it away.
+_CRASHED: Final = f"attempts >= {MOST_CRASHES} AND lease_token IS NOT NULL"
 
 _DUE: Final = f"""SELECT id FROM failure WHERE state = 'waiting' AND kind = 'payload' AND next_attempt_at <= ?
-  AND coalesce(lease_until, 0) <= ? AND attempts < {MOST_CRASHES} AND {NOT_PAUSED}
+  AND coalesce(lease_until, 0) <= ? AND NOT ({_CRASHED}) AND {NOT_PAUSED}
   ORDER BY next_attempt_at LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constant)
 _OLDER: Final = f"""SELECT id FROM failure WHERE state IN {failures.OPEN} AND kind = 'payload' AND parser = ?
   AND parser_version < ? AND coalesce(lease_until, 0) <= ? AND {NOT_PAUSED}
   ORDER BY parser_version, id LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constants)
 # The attempt counts from here on, the parser version only when the failure is settled: whoever kills this process
-# must not take the newer parser's chance from the page.
+# must not take the newer parser's chance from the page. Where no process ever comes back, that must end all the same.
 _LEASE: Final = statement(
-    """UPDATE failure SET attempts = attempts + 1, lease_token = r.token, lease_until = r.until
-    FROM {rows} WHERE failure.id = r.id""",
+    f"""UPDATE failure SET attempts = attempts + 1, lease_token = r.token, lease_until = r.until,
+      parser_version = CASE WHEN {_CRASHED} AND parser_version < r.version THEN r.version ELSE parser_version END
+    FROM {{rows}} WHERE failure.id = r.id""",  # noqa: S608 (constants)
     id="int",
     token="text",  # noqa: S106 (a type)
     until="int",
+    version="int",
 )
 _CLAIMED: Final = statement(
     """SELECT failure.id, source, item, url, fetched_at, content_type, status, depth, parent, extra,
@@ -103,14 +107,15 @@ def claim(
     tx: Transaction, *, limit: int, lease_us: int, now: int, parser_versions: Mapping[str, int]
 ) -> list[FailureLease]:
     """Lease failures that are due; see ``Store.claim_failures``."""
-    ids = [row[0] for row in tx.run(_DUE, now, now, limit)]
+    versions = {row[0]: 0 for row in tx.run(_DUE, now, now, limit)}
     for parser, version in sorted(parser_versions.items()):
-        if len(ids) < limit:
+        if len(versions) < limit:
             found = [row[0] for row in tx.run(_OLDER, parser, version, now, limit)]
-            ids += [one for one in found if one not in ids][: limit - len(ids)]
+            fresh = [one for one in found if one not in versions][: limit - len(versions)]
+            versions |= dict.fromkeys(fresh, version)
     until = now + lease_us
-    tx.write(_LEASE, [(one, secrets.token_hex(8), until) for one in sorted(ids)])
-    rows = tx.read(_CLAIMED, [(one,) for one in ids])
+    tx.write(_LEASE, [(one, secrets.token_hex(8), until, version) for one, version in sorted(versions.items())])
+    rows = tx.read(_CLAIMED, [(one,) for one in versions])
     return [_lease(row, _last_entry(tx, row[0], row[10])) for row in rows]
 
 
@@ -219,14 +224,13 @@ def _failed_again(tx: Transaction, retry: RetryArrival, what: Broken, told: Atte
     return Outcome.FAILED
 
 
-def expire(tx: Transaction, now: int, most: int) -> int:
-    """Give up failures that took their process down ``most`` times, as leases that never came back tell."""
+def expire(tx: Transaction, now: int) -> int:
+    """Give up failures that take their process down again and again, as a lease that never came back tells."""
     rows = tx.run(
-        """UPDATE failure SET state = 'dead', next_attempt_at = NULL, lease_until = NULL, lease_token = NULL
-        WHERE state = 'waiting' AND kind = 'payload' AND coalesce(lease_until, 0) <= ? AND attempts >= ?
-        RETURNING source, item_key, id, attempts""",
+        f"""UPDATE failure SET state = 'dead', next_attempt_at = NULL, lease_until = NULL, lease_token = NULL
+        WHERE state = 'waiting' AND kind = 'payload' AND coalesce(lease_until, 0) <= ? AND {_CRASHED}
+        RETURNING source, item_key, id, attempts""",  # noqa: S608 (constants)
         now,
-        most,
     )
     why = "the process that tried it never came back"
     attempts.note(

@@ -22,7 +22,7 @@ def upkeep(tx: Transaction, *, epoch: str, accepted: int, now: int) -> Mapping[s
     done = {
         "items_freed": frontier.free_expired(tx, now),
         "items_due_again": frontier.push_again(tx, now) if _is_new(tx, epoch) else 0,
-        "failures_given_up": retry.expire(tx, now, retry.MOST_CRASHES),
+        "failures_given_up": retry.expire(tx, now),
         "failures_resolved": step(
             tx, "superseded", partial(failures.resolve_superseded, now=now), every_us=0, now=now
         ).done,
