@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tasks.steps.page import ItemState, PageResult, Payload, Related
-from tests.support.arrivals import NOW, SECOND, arrival, broken, commit, item, page
-from worker.store import Change, PageFilter, Present, Reparsed, SqlStore, open_store
+from tests.support.arrivals import NOW, SECOND, arrival, broken, commit, item, moved, page, retry_of
+from worker.store import Change, PageFilter, Present, Reparsed, SqlStore, archive, open_store, walk
 
 TABLES = (
     "SELECT * FROM page ORDER BY id",
@@ -193,7 +193,7 @@ def test_of_a_page_without_bytes_all_but_the_payload_is_there(store: SqlStore) -
     with store._driver.transaction() as tx:
         tx.run("DELETE FROM payload")
     assert presents(store)["1"].payload is None
-    assert [(one.kind, one.payload) for one in store.archive()] == [("revision", None), ("failure", None)]
+    assert [(one.kind, one.payload) for one in store.archive()] == [("failure", None), ("revision", None)]
 
 
 def test_what_was_changed_is_on_record(store: SqlStore) -> None:
@@ -212,18 +212,56 @@ def test_the_archive_has_each_revision_and_each_open_failure_once(store: SqlStor
     commit(store, broken("3", extra={"v": "2"}, status=200), broken("4", retry_at=NOW), broken("5"))
     commit(store, page("5", "mended", at=1))
     assert [(one.kind, "/".join(one.identity), one.observed_at - NOW) for one in store.archive()] == [
+        ("failure", "s/3", 0),
+        ("failure", "s/4", 0),
         ("revision", "s/1", 0),
         ("revision", "s/1", SECOND),
         ("revision", "s/1", 2 * SECOND),
         ("revision", "t/2", 0),
         ("revision", "s/5", SECOND),
-        ("failure", "s/3", 0),
-        ("failure", "s/4", 0),
     ]
     assert [one.identity.item_key for one in store.archive(source="t")] == ["2"]
     assert [one.identity.item_key for one in store.archive(since=NOW + SECOND)] == ["1", "1", "5"]
     (kept,) = [one.payload for one in store.archive() if one.identity.item_key == "3"]
     assert kept == broken("3", extra={"v": "2"}, status=200).payload
+
+
+def test_a_failure_that_becomes_a_page_while_the_archive_is_read_is_in_it(store: SqlStore) -> None:
+    commit(store, page("1", "a"), broken("2", b"the only copy", retry_at=NOW))
+    read = store.archive()
+    told = [next(read)]
+    mended = retry_of(store, now=NOW, result=page("2", "mended").result)
+    assert store.commit_retry(mended, worker="w", now=NOW) == "new"
+    told += read
+    assert b"the only copy" in {one.payload.body for one in told if one.payload}
+
+
+def test_a_revision_that_begins_earlier_since_its_key_was_read_is_in_the_archive(store: SqlStore) -> None:
+    commit(store, *(page(f"{n:03}", f"text {n}", at=9) for n in range(walk.CHUNK_ROWS + 10)))
+    last = f"{walk.CHUNK_ROWS + 9}"
+    read = store.archive()
+    told = [next(read)]
+    commit(store, page(last, f"text {int(last)}", at=5))
+    told += read
+    assert [one.identity.item_key for one in told] == [f"{n:03}" for n in range(walk.CHUNK_ROWS + 10)]
+    assert told[-1].observed_at == NOW + 5 * SECOND
+
+
+def test_what_came_around_the_bytes_counts_for_what_is_read_at_once(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk, "CHUNK_BYTES", 10_000)
+    large = {"of the envelope": "x" * 6000}
+    arrivals = [page(f"{n}", f"text {n}") for n in range(3)] + [broken(f"b{n}") for n in range(3)]
+    commit(store, *(moved(one, payload=replace(one.payload, extra=large)) for one in arrivals))
+    archived = [found for keys_in in (archive.revisions_in, archive.failures_in) for found in keys_of(store, keys_in)]
+    assert [len(chunk) for chunk in walk.chunks(archived)] == [1] * 6
+    assert [len(chunk) for chunk in store.present_revisions(PageFilter())] == [1] * 3
+
+
+def keys_of(store: SqlStore, keys_in: Any) -> Any:
+    with store._driver.transaction(write=False) as tx:
+        return keys_in(tx, 0, walk.SPAN, None, None)
 
 
 @pytest.mark.parametrize("seed", [random.randrange(10_000)])

@@ -17,6 +17,7 @@ from tasks.steps.payload import reopened
 
 SOURCE = "penstock-source"
 URN = "urn:penstock:"
+_EXTRA = "penstock-extra"  # JSON, and so not percent-encoded; "-omitted" has its length where it was too long
 
 
 def archived(headers: Mapping[str, str], block: bytes, *, max_body: int) -> Payload:
@@ -26,7 +27,8 @@ def archived(headers: Mapping[str, str], block: bytes, *, max_body: int) -> Payl
     ``Malformed`` for an envelope that was kept because it could not be read.
     """
     _check_digest(headers, block)
-    fields = {name: _decoded(name, value) for name, value in headers.items() if name.startswith("penstock-")}
+    encoded = [name for name in headers if name.startswith("penstock-") and not name.startswith(_EXTRA)]
+    fields = {name: _decoded(name, headers[name]) for name in encoded}
     target = headers.get("warc-target-uri", "")
     payload = Payload(
         source=fields[SOURCE],
@@ -38,7 +40,7 @@ def archived(headers: Mapping[str, str], block: bytes, *, max_body: int) -> Payl
         status=_number(fields, "penstock-status"),
         depth=_number(fields, "penstock-depth") or 0,
         parent=fields.get("penstock-parent"),
-        extra=_extra(headers.get("penstock-extra", "{}")),
+        extra=_extra(headers.get(_EXTRA, "{}")),
     )
     return reopened(payload, max_body=max_body)
 

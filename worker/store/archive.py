@@ -17,11 +17,14 @@ from worker.store.failures import OPEN
 
 Key = tuple[Any, ...]
 
+# A late arrival may have moved the start of a revision to an earlier time since its key was read, never to a later one.
 _REVISIONS: Final = statement(
     """SELECT page.source, page.item_key, revision.first_seen, payload.bytes, revision.payload_hash, page.item,
       page.url, page.depth, page.parent, envelope
     FROM {rows} JOIN page ON page.id = r.page_id JOIN revision ON revision.page_id = r.page_id
-        AND revision.first_seen = r.first_seen AND revision.content_hash = r.content_hash
+        AND revision.content_hash = r.content_hash AND revision.first_seen = (
+          SELECT max(moved.first_seen) FROM revision AS moved WHERE moved.page_id = r.page_id
+            AND moved.content_hash = r.content_hash AND moved.first_seen <= r.first_seen)
       LEFT JOIN payload ON payload.payload_hash = revision.payload_hash
     ORDER BY page.id, revision.first_seen, revision.content_hash""",
     page_id="int",
@@ -55,11 +58,12 @@ def last_failure(tx: Transaction) -> int:
 
 def revisions_in(
     tx: Transaction, after: int, until: int, source: str | None, since: int | None
-) -> list[tuple[Key, int | None]]:
-    """Return the keys of the revisions of a span of pages, each with the size of its bytes."""
+) -> list[tuple[Key, int]]:
+    """Return the keys of the revisions of a span of pages, each with the size of its bytes and envelope."""
     tests, parameters = _narrowed("page.source = ?", source, "revision.last_seen >= ?", since)
     rows = tx.run(
-        f"""SELECT page.id, revision.first_seen, revision.content_hash, payload.size
+        f"""SELECT page.id, revision.first_seen, revision.content_hash,
+          coalesce(payload.size, 0) + coalesce(length(envelope), 0)
         FROM page JOIN revision ON revision.page_id = page.id
           LEFT JOIN payload ON payload.payload_hash = revision.payload_hash
         WHERE page.id > ? AND page.id <= ? {tests}
@@ -73,11 +77,11 @@ def revisions_in(
 
 def failures_in(
     tx: Transaction, after: int, until: int, source: str | None, since: int | None
-) -> list[tuple[Key, int | None]]:
-    """Return the ids of the open failures of a span that had bytes, each with their size."""
+) -> list[tuple[Key, int]]:
+    """Return the ids of the open failures of a span that had bytes, each with the size of these and its envelope."""
     tests, parameters = _narrowed("source = ?", source, "observed_at >= ?", since)
     rows = tx.run(
-        f"""SELECT id, size FROM failure
+        f"""SELECT id, size + length(extra) FROM failure
         WHERE id > ? AND id <= ? AND kind = 'payload' AND state IN {OPEN} {tests} ORDER BY id""",  # noqa: S608 (constants, values are bound)
         after,
         until,

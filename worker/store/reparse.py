@@ -166,11 +166,12 @@ def last_id(tx: Transaction) -> int:
     return int(tx.run("SELECT coalesce(max(id), 0) FROM page")[0][0])
 
 
-def found(tx: Transaction, where: PageFilter, after: int, until: int) -> list[tuple[int, int | None]]:
-    """Return the ids of the pages of a span that are meant, each with the size of its bytes."""
+def found(tx: Transaction, where: PageFilter, after: int, until: int) -> list[tuple[int, int]]:
+    """Return the ids of the pages of a span that are meant, each with the size of its bytes and envelope."""
     condition, parameters = where.where()
     rows = tx.run(
-        f"""SELECT page.id, payload.size FROM page JOIN revision ON revision.page_id = page.id
+        f"""SELECT page.id, coalesce(payload.size, 0) + coalesce(length(envelope), 0)
+        FROM page JOIN revision ON revision.page_id = page.id
           LEFT JOIN payload ON payload.payload_hash = revision.payload_hash
         WHERE page.id > ? AND page.id <= ? AND {condition} ORDER BY page.id""",  # noqa: S608 (constants, values are bound)
         after,

@@ -235,10 +235,13 @@ class SqlStore:
             yield from (record for _, record in rows)
 
     def archive(self, *, source: str | None = None, since: int | None = None) -> Iterator[Archived]:
-        """Yield what came in: each stored revision, then each open failure that had bytes, a few at a time."""
+        """Yield what came in: each open failure that had bytes, then each stored revision, a few at a time.
+
+        A failure that becomes a page meanwhile is told twice, rather than never.
+        """
         every = (
-            (reparse.last_id, archive.revisions_in, archive.revisions),
             (archive.last_failure, archive.failures_in, archive.failures),
+            (reparse.last_id, archive.revisions_in, archive.revisions),
         )
         for last, keys_in, read in every:
             for after, until in walk.spans(self._read(last)):
