@@ -22,12 +22,12 @@ from tasks.errors import (
     SandboxAway,
     StoreConflict,
     StoreUnavailable,
-    StreamUnavailable,
     Transient,
     Undecided,
 )
 from tasks.events import Event
 from tasks.guard import guarded
+from tasks.notes import note_accepted
 from tasks.pausing import parked, watch_failures
 from tasks.ports import Entry, Settled
 from tasks.steps.fingerprint import payload_hash
@@ -39,6 +39,7 @@ log = structlog.get_logger("penstock.ingest")
 
 BLOCK_MS = 500  # how long one read waits for a first entry, and so how soon an idle pull notices that it must stop
 RECLAIM_SECONDS = 1.0
+NOTE_SECONDS = 5.0
 FIRST_COUNT = 16  # entries of the first read, when nothing is known of their size
 HOLD_SECONDS = 45.0  # how long a batch in hand waits for a store that went away, or a process for a stream that did
 PUSH_SECONDS = 60.0  # how long ingest_page waits for room in the stream before it gives its message back
@@ -82,21 +83,22 @@ def pull(ctx: Context) -> Counter[str]:
     """Handle reclaimed and new entries until the budget ends or the worker is to stop; return outcomes by name."""
     try:
         return _pull(ctx)
-    except StreamUnavailable:
+    except Transient:
         _let_go(ctx)
         raise
 
 
 def _let_go(ctx: Context) -> None:
-    """Give back what came with an answer that was lost, or could not be acknowledged.
+    """Give back what came with an answer that was lost, could not be stored or not be acknowledged.
 
-    The next pull may be another process', and would wait for this one's lease.
+    The next pull may be another process', and would wait for this one's lease. And it would count as a delivery, though
+    nobody died: a store that takes no writes for an hour must make no page a suspect.
     """
     ends = ctx.clock.monotonic() + HOLD_SECONDS
     while True:
         try:
             return ctx.stream.let_go()
-        except StreamUnavailable:
+        except Transient:
             if ctx.clock.monotonic() >= ends or ctx.wait(1.0):
                 return None
 
@@ -106,21 +108,24 @@ def _pull(ctx: Context) -> Counter[str]:
     ctx.store.ping()  # what is taken over or read while the store is down only counts as delivered once more
     ctx.stream.epoch()
     ends = ctx.clock.monotonic() + ctx.limits.pull_seconds
-    reclaim_at, count = 0.0, FIRST_COUNT
+    reclaim_at, note_at, count = 0.0, 0.0, FIRST_COUNT
     while ctx.clock.monotonic() < ends and not ctx.stopping():
         began = ctx.clock.monotonic()
         if began >= reclaim_at:
             done += reclaim_all(ctx, ends)
             began = ctx.clock.monotonic()
             reclaim_at = began + RECLAIM_SECONDS
+        if began >= note_at:
+            note_accepted(ctx)
+            note_at = began + NOTE_SECONDS
         entries = ctx.stream.read(count, BLOCK_MS)
-        done += settle_all(ctx, parked(ctx, entries, done))
+        done += settle_all(ctx, parked(ctx, entries, done), ends)
         count = next_count(ctx.limits, count, entries, ctx.clock.monotonic() - began)
     return done
 
 
-def settle_all(ctx: Context, entries: Sequence[Entry]) -> Counter[str]:
-    """Handle what was read. What is left when the worker is to stop, or the store stays away, goes to another one."""
+def settle_all(ctx: Context, entries: Sequence[Entry], ends: float) -> Counter[str]:
+    """Handle what was read. What is left when the pull or the worker is to end, or the store is away, is given back."""
     done: Counter[str] = Counter()
     left = {entry.id: None for entry in entries}
     try:
@@ -128,7 +133,7 @@ def settle_all(ctx: Context, entries: Sequence[Entry]) -> Counter[str]:
             done += settle(ctx, batch)
             for arrival in batch:
                 del left[arrival.entry_id]
-            if ctx.stopping():
+            if ctx.stopping() or ctx.clock.monotonic() >= ends:
                 break
     except Transient:
         ctx.stream.give_back(list(left))

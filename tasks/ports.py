@@ -53,6 +53,14 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """What the store knows of the present epoch."""
+
+    accepted: int  # the highest count that was ever noted
+    items_due_again: int  # items whose payloads were lost with Redis
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """A source that was paused or resumed, and why."""
 
@@ -175,6 +183,9 @@ class Stream(Protocol):
     def accepted(self) -> tuple[str, int]:
         """Return the epoch and how many payloads were accepted in it."""
 
+    def raise_accepted(self, epoch: str, accepted: int) -> None:
+        """Have the epoch count no fewer payloads than were noted of it."""
+
     def first_id(self) -> str | None:
         """Return the id of the oldest entry; None when there is none."""
 
@@ -230,8 +241,14 @@ class Store(Protocol):
     def paused_sources(self) -> Mapping[str, str]:
         """Return why each paused source is paused, by name."""
 
-    def upkeep(self, *, epoch: str, accepted: int, now: int) -> Mapping[str, int]:
-        """Free expired leases, note the epoch's accepted count, and return what was done, by name."""
+    def note_accepted(self, *, epoch: str, accepted: int, first_waiting: str | None, now: int) -> Noted:
+        """Note the epoch's accepted count, which only grows; make items due again whose payloads Redis has lost.
+
+        ``first_waiting`` is the oldest entry of the stream, None for an empty one.
+        """
+
+    def upkeep(self, *, now: int) -> Mapping[str, int]:
+        """Free expired leases, and return what was done, by name."""
 
     def tidy(
         self, *, deliveries_us: int, payloads_us: int, first_waiting: str | None, now: int

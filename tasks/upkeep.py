@@ -10,6 +10,7 @@ import structlog
 
 from tasks.base import Context, PenstockTask, context
 from tasks.events import Event
+from tasks.notes import note_accepted
 from tasks.pausing import keep_pauses
 
 TIDY_SECONDS = 2.0  # of one round
@@ -34,9 +35,9 @@ def upkeep(self: Upkeep) -> Mapping[str, int]:
 
 def keep(ctx: Context) -> Counter[str]:
     """Do one round of upkeep; return what was done, by name."""
-    epoch, accepted = ctx.stream.accepted()
-    done = Counter(ctx.store.upkeep(epoch=epoch, accepted=accepted, now=ctx.clock.now_us()))
-    done += keep_pauses(ctx, epoch=epoch)
+    done = Counter(ctx.store.upkeep(now=ctx.clock.now_us()))
+    done["items_due_again"] = note_accepted(ctx).items_due_again
+    done += keep_pauses(ctx, epoch=ctx.stream.epoch())
     done["consumers_forgotten"] = ctx.stream.forget_dead_consumers()
     done += tidy(ctx)
     watch(ctx)

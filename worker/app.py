@@ -46,6 +46,7 @@ app = celery.Celery("penstock", include=["tasks.ingest", "tasks.retry", "tasks.f
 app.steps["consumer"].add(Pump)
 
 ENSURE_SECONDS = 2.0
+RELIEF_SECONDS = 400.0  # longer than a relief takes that does not hang
 TRIAL_SECONDS = 60.0  # how long a suspect page may take by the wall clock
 
 
@@ -156,6 +157,18 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds that never run backwards."""
         return time.monotonic()
+
+
+def _load_parts() -> None:
+    """Import what the processes of the pool will need, and connect to nothing."""
+    from worker import fetcher, hosts, plugins, sandbox, store, stream, telemetry
+    from worker.audit import watch
+    from worker.embedded import keeper, users
+    from worker.store import postgres, sqlite
+
+    _ = (fetcher, hosts, plugins, sandbox, store, stream, telemetry, watch, keeper, users, postgres, sqlite)
+    open_stream(runtime())
+    runtime().ensure_servers()
 
 
 def build_context() -> Context:
@@ -364,6 +377,9 @@ def _pool_process_starts(**_: Any) -> None:
 @signals.celeryd_init.connect
 def _worker_begins(**_: Any) -> None:
     """Look after the servers from before Celery connects: a Redis that is full would not let it."""
+    # All modules are loaded by now: a pool process that is forked while this thread imports would wait for ever for the
+    # import's lock, whose holder it does not have.
+    _load_parts()
     threading.Thread(target=_look_after_servers, name="servers", daemon=True).start()
 
 
@@ -388,14 +404,17 @@ def _look_after_servers() -> None:
             continue  # the worker itself says so
         except PenstockError as error:
             log.error(Event.SERVER_NOT_KEPT, message=error.message)  # noqa: TRY400 (the message says it; no bug of ours)
+        except Exception:
+            log.exception(Event.SERVER_NOT_KEPT, message="looking after the servers failed; it is tried again")
 
 
 def _relieve() -> None:
     """Run ``worker.relief`` until it ends or the worker is to stop; what it has in hand then is taken over."""
     child = subprocess.Popen([sys.executable, "-P", "-m", "worker.relief"], stdin=subprocess.DEVNULL)
-    while child.poll() is None and not _wait(0.5):
+    ends = time.monotonic() + RELIEF_SECONDS
+    while child.poll() is None and time.monotonic() < ends and not _wait(0.5):
         pass
-    child.terminate()
+    child.kill()
     child.wait()
 
 

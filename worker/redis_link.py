@@ -12,6 +12,8 @@ from redis.retry import Retry
 from tasks.errors import StreamFull, StreamUnavailable
 
 DISK_FULL = "Redis cannot write its file, its disk may be full: nothing is taken in; push the last pages again later"
+# What a server says that is busy, starting, a replica, or was flushed under our hands.
+_PASSING = ("BUSY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED")
 MEMORY_FULL = "Redis is out of memory and refuses new pages; push again when the workers have caught up"
 
 
@@ -53,4 +55,6 @@ def _answer(text: str) -> StreamFull | StreamUnavailable | None:
         return StreamFull("the stream is above its high-water mark; push again later")
     if "OOM" in text:
         return StreamFull(MEMORY_FULL)
+    if text.startswith(_PASSING):
+        return StreamUnavailable(f"Redis does not serve just now: {text}")
     return None

@@ -188,7 +188,9 @@ class Sandbox:
         fresh = process.pages == 0
         try:
             found = process.ask(request, seconds=self._trial_seconds, stopping=self._stopping)
-        except SandboxAway:
+        except (
+            BaseException
+        ):  # whatever was interrupted, its answer may still come, and would be taken for the next one's
             self.close()
             raise
         if isinstance(found, Ending):

@@ -167,7 +167,9 @@ class PageStream:
     def epoch(self) -> str:
         """Return the stream's epoch; make stream, group and epoch where they are missing."""
         with mapped():
-            epoch = cast("bytes", self._script(stream_scripts.ENSURE_GROUP, GROUP, secrets.token_hex(8))).decode()
+            made, paused = self._script(stream_scripts.ENSURE_GROUP, GROUP, secrets.token_hex(8))
+        epoch = cast("bytes", made).decode()
+        self._paused_sources = frozenset(source.decode(errors="replace") for source in paused)
         if self._epoch is not None and epoch != self._epoch:
             log.error(Event.STREAM_EPOCH_LOST, epoch=epoch, previous=self._epoch)
         self._epoch = epoch
@@ -283,7 +285,7 @@ class PageStream:
         if entries:
             args = [arg for one in entries for arg in (source_of(one.fields), one.id, one.deliveries - 1)]
             with mapped():
-                self._script(stream_scripts.PARK, GROUP, *args)
+                self._script(stream_scripts.PARK, GROUP, self.consumer, *args)
             self._uncounted.difference_update(one.id for one in entries)
 
     def set_paused(self, reasons: Mapping[str, str]) -> None:
@@ -339,6 +341,11 @@ class PageStream:
         """Return the epoch and how many payloads were accepted in it; makes the stream where it is missing."""
         epoch = self.epoch()
         return epoch, self.snapshot().accepted
+
+    def raise_accepted(self, epoch: str, accepted: int) -> None:
+        """Have the epoch count no fewer payloads than were noted of it; its serial numbers go on behind them."""
+        with mapped():
+            self._script(stream_scripts.RAISE_ACCEPTED, epoch, accepted)
 
     def first_id(self) -> str | None:
         """Return the id of the oldest entry; None when there is none."""

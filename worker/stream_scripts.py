@@ -16,7 +16,16 @@ redis.pcall('XGROUP', 'CREATE', KEYS[1], '{PARKED}', '0')
 local epoch = redis.call('HGET', KEYS[2], 'epoch')
 """
 
-ENSURE_GROUP = ENSURE + "return epoch"
+ENSURE_GROUP = ENSURE + "return {epoch, redis.call('HKEYS', KEYS[3])}"
+
+# ARGV: epoch, the least that it accepted.
+RAISE_ACCEPTED = """
+local gap = tonumber(ARGV[2]) - tonumber(redis.call('HGET', KEYS[2], 'accepted') or 0)
+if redis.call('HGET', KEYS[2], 'epoch') ~= ARGV[1] or gap <= 0 then return 0 end
+redis.call('HINCRBY', KEYS[2], 'accepted', gap)
+redis.call('HINCRBY', KEYS[2], 'serial', gap)
+return gap
+"""
 
 # ARGV: group, epoch if new, high-water mark, whether entries of paused sources are taken (empty: no), then for each
 # entry its number of field arguments and the arguments.
@@ -124,11 +133,13 @@ return 0
 # ARGV: group, then for each entry its source, its id, and how often it was delivered before.
 PARK = f"""
 local parked = 0
-for at = 2, #ARGV, 3 do
-  local claimed = redis.call('XCLAIM', KEYS[1], '{PARKED}', ARGV[at], 0, ARGV[at + 1],
-                             'RETRYCOUNT', ARGV[at + 2], 'FORCE', 'JUSTID')
-  redis.call('XACK', KEYS[1], ARGV[1], ARGV[at + 1])
-  parked = parked + #claimed
+for at = 3, #ARGV, 3 do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[at + 1], ARGV[at + 1], 1, ARGV[2]) == 1 then
+    local claimed = redis.call('XCLAIM', KEYS[1], '{PARKED}', ARGV[at], 0, ARGV[at + 1],
+                               'RETRYCOUNT', ARGV[at + 2], 'FORCE', 'JUSTID')
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[at + 1])
+    parked = parked + #claimed
+  end
 end
 return parked
 """

@@ -214,7 +214,7 @@ def test_a_flushed_redis_is_told_by_the_audit_and_made_good_by_pushing_again(red
         with in_its_tracks(worker.pid):
             crawl.stream.push(pages[300:700])
             epoch, accepted = crawl.stream.accepted()
-            crawl.store.upkeep(epoch=epoch, accepted=accepted, now=time.time_ns() // 1000)
+            crawl.store.note_accepted(epoch=epoch, accepted=accepted, first_waiting=None, now=time.time_ns() // 1000)
             redis_server.client().flushall()
         crawl.stream.push(pages[700:])
         crawl.wait_until_at_rest()

@@ -157,7 +157,8 @@ def test_workers_that_meet_at_the_same_rows_end_as_one_alone_would(
     assert store.delivered_among("e1", [one.entry_id for one in arrivals]) == {one.entry_id for one in arrivals}
     assert ledger.outcomes["new"] + ledger.outcomes["duplicate"] == len({one.identity for one in of})
     assert ledger.outcomes["new"] <= len({one.content_hash for one in of})
-    store.upkeep(epoch="e1", accepted=len(arrivals), now=NOW)
+    store.note_accepted(epoch="e1", accepted=len(arrivals), first_waiting=None, now=NOW)
+    store.upkeep(now=NOW)
     assert items_of(store) == expected_items(arrivals), f"seed {seed}"
     assert open_failures(store) == expected_failures(of, arrivals), f"seed {seed}"
 

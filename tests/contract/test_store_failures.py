@@ -285,17 +285,17 @@ def test_upkeep_resolves_what_a_page_stored_at_the_same_time_could_not_see(store
     commit(store, broken("1"), page("1", "a", at=1))
     with store._driver.transaction() as tx:
         tx.run("UPDATE failure SET state = 'dead'")
-    assert store.upkeep(epoch="e1", accepted=2, now=NOW)["failures_resolved"] == 1
+    assert store.upkeep(now=NOW)["failures_resolved"] == 1
 
 
 def test_upkeep_gives_up_failures_that_took_their_process_down_again_and_again(store: SqlStore) -> None:
     commit(store, broken("1", retry_at=NOW))
     now = NOW
     for _ in range(20):
-        assert store.upkeep(epoch="e1", accepted=1, now=now)["failures_given_up"] == 0
+        assert store.upkeep(now=now)["failures_given_up"] == 0
         retry_of(store, now=now)
         now += 2 * SECOND
-    assert store.upkeep(epoch="e1", accepted=1, now=now)["failures_given_up"] == 1
+    assert store.upkeep(now=now)["failures_given_up"] == 1
     assert states(store) == ["dead"]
 
 
@@ -305,7 +305,7 @@ def test_a_newer_parser_whose_process_dies_each_time_is_tried_so_often_and_the_n
     for _ in range(30):
         claims += len(store.claim_failures(limit=1, lease_us=SECOND, now=now, parser_versions={"vardump": 2}))
         now += 2 * SECOND
-        store.upkeep(epoch="e1", accepted=1, now=now)
+        store.upkeep(now=now)
     assert claims == 21
     assert store.due_counts(now=now, run="r", budgets={}, parser_versions={"vardump": 2}).failures == 0
     (lease,) = store.claim_failures(limit=1, lease_us=SECOND, now=now, parser_versions={"vardump": 3})
@@ -319,7 +319,7 @@ def test_attempts_that_came_back_are_not_held_against_a_failure(store: SqlStore)
         again = retry_of(store, now=now, result=failure("1", retry_at=now + 2 * SECOND))
         assert store.commit_retry(again, worker="w", now=now) == "failed"
         now += 2 * SECOND
-        assert store.upkeep(epoch="e1", accepted=1, now=now)["failures_given_up"] == 0
+        assert store.upkeep(now=now)["failures_given_up"] == 0
         assert (store.failures()[0]["attempts"], states(store)) == (number, ["waiting"])
 
 

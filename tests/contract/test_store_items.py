@@ -215,12 +215,17 @@ def test_upkeep_frees_leases_and_refetches_what_was_in_a_lost_stream(store: SqlS
     names(store, item("1"), item("2"))
     one, _ = claim(store)
     store.item_pushed(one, entry="1-1", now=NOW)
-    first = store.upkeep(epoch="e1", accepted=1, now=NOW)
-    assert (first["items_freed"], first["items_due_again"]) == (0, 0)
-    assert store.upkeep(epoch="e1", accepted=1, now=LATER)["items_freed"] == 1
-    assert store.upkeep(epoch="e2", accepted=0, now=LATER)["items_due_again"] == 1
+    first = store.note_accepted(epoch="e1", accepted=1, first_waiting=None, now=NOW)
+    assert first.items_due_again == 0
+    assert store.upkeep(now=LATER)["items_freed"] == 1
+    assert store.note_accepted(epoch="e2", accepted=0, first_waiting=None, now=LATER).items_due_again == 1
     assert store.counts().items == {"due": 2, "fetched": 1}
-    assert store.upkeep(epoch="e2", accepted=0, now=LATER)["items_due_again"] == 0
+    again = claim(store, now=LATER)[0]
+    store.item_pushed(again, entry="2-1", now=LATER)
+    much_later = LATER + 20 * 60 * SECOND
+    assert store.note_accepted(epoch="e2", accepted=1, first_waiting="1-1", now=much_later).items_due_again == 0
+    assert store.note_accepted(epoch="e2", accepted=1, first_waiting=None, now=much_later).items_due_again == 1
+    assert store.note_accepted(epoch="e2", accepted=0, first_waiting=None, now=LATER).items_due_again == 0
 
 
 def test_what_there_is_to_do_is_counted(store: SqlStore) -> None:

@@ -9,8 +9,8 @@ def test_the_ledger_sums_outcomes_by_epoch(store: SqlStore) -> None:
     commit(store, page("1", "a"), page("2", "a", at=1), broken("3"), worker="w1")
     commit(store, page("1", "a", at=3), page("1", "b", at=4), worker="w2", now=NOW + 7200 * SECOND)
     commit(store, moved(page("4", "d"), epoch="e2"))
-    store.upkeep(epoch="e1", accepted=6, now=NOW)
-    store.upkeep(epoch="e1", accepted=5, now=NOW)
+    store.note_accepted(epoch="e1", accepted=6, first_waiting=None, now=NOW)
+    store.note_accepted(epoch="e1", accepted=5, first_waiting=None, now=NOW)
     each = {"new": 1, "revision": 1, "unchanged": 1, "duplicate": 1, "failed": 1}
     other = dict.fromkeys(each, 0) | {"new": 1}
     assert sorted(store.ledger(), key=lambda one: one.epoch) == [
@@ -21,7 +21,7 @@ def test_the_ledger_sums_outcomes_by_epoch(store: SqlStore) -> None:
 
 
 def test_an_epoch_without_deliveries_is_in_the_ledger(store: SqlStore) -> None:
-    store.upkeep(epoch="e1", accepted=3, now=NOW)
+    store.note_accepted(epoch="e1", accepted=3, first_waiting=None, now=NOW)
     (one,) = store.ledger()
     assert (one.epoch, one.delivered, one.accepted_noted) == ("e1", 0, 3)
 

@@ -241,7 +241,8 @@ def test_one_process_takes_the_turn(store: SqlStore, store_url: str) -> None:
 
 
 def test_an_acknowledgement_is_on_record(store: SqlStore) -> None:
-    store.upkeep(epoch=EPOCH, accepted=3, now=NOW)
+    store.note_accepted(epoch=EPOCH, accepted=3, first_waiting=None, now=NOW)
+    store.upkeep(now=NOW)
     store.acknowledge({EPOCH: 2, "e2": -1}, note="why", now=NOW)
     store.acknowledge({EPOCH: 1}, note="why else", now=NOW + 1)
     known = {one.epoch: (one.acknowledged, one.acknowledged_note) for one in store.ledger()}
@@ -260,7 +261,7 @@ def test_all_open_failures_are_looked_at_in_turns(store: SqlStore, monkeypatch: 
               (source, item_key, first_seen, last_seen, content_hash, head_first_seen, revisions, depth)
             SELECT source, item_key, observed_at + 1, observed_at + 1, '01', 0, 1, 0 FROM failure"""
         )
-    assert [store.upkeep(epoch=EPOCH, accepted=5, now=NOW)["failures_resolved"] for _ in range(4)] == [2, 2, 1, 0]
+    assert [store.upkeep(now=NOW)["failures_resolved"] for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_the_attempts_of_open_failures_stay(store: SqlStore) -> None:

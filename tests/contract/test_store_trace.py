@@ -131,7 +131,7 @@ def test_a_process_that_never_came_back_is_an_attempt_too(store: SqlStore) -> No
     commit(store, broken("1", retry_at=NOW))
     for second in range(20):
         assert store.claim_failures(limit=1, lease_us=1, now=at(second), parser_versions={})
-    store.upkeep(epoch="e1", accepted=1, now=at(30))
+    store.upkeep(now=at(30))
     assert steps(only(store, "s/1"), "worker", "number", "outcome", "error_class")[-1] == (
         "retried",
         "upkeep",

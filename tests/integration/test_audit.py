@@ -70,7 +70,7 @@ def _push(stream: PageStream, count: int) -> list[str]:
 
 def _noted(store: SqlStore, stream: PageStream) -> None:
     epoch, accepted = stream.accepted()
-    store.upkeep(epoch=epoch, accepted=accepted, now=NOW)
+    store.note_accepted(epoch=epoch, accepted=accepted, first_waiting=None, now=NOW)
 
 
 def test_a_committed_entry_that_is_still_pending_counts_once_and_is_named(
@@ -176,7 +176,7 @@ def test_an_entry_that_outlived_its_lease_is_named(stream: PageStream, store: Sq
 def test_a_lost_epoch_is_told(stream: PageStream, store: SqlStore) -> None:
     _push(stream, 1)
     commit(store, moved(page("1", "t"), epoch=OTHER))
-    store.upkeep(epoch=OTHER, accepted=4, now=NOW)
+    store.note_accepted(epoch=OTHER, accepted=4, first_waiting=None, now=NOW)
     result = audit(stream, store)
     assert (result.balanced, result.difference, result.accepted) == (False, 3, 5)
     assert OTHER in result.explained[0]
@@ -192,7 +192,7 @@ def test_a_bare_xadd_is_counted_later(stream: PageStream, store: SqlStore, clien
 def test_an_acknowledged_difference_balances_and_anything_beyond_it_does_not(
     stream: PageStream, store: SqlStore, client: redis.Redis
 ) -> None:
-    store.upkeep(epoch=OTHER, accepted=4, now=NOW)
+    store.note_accepted(epoch=OTHER, accepted=4, first_waiting=None, now=NOW)
     ids = _push(stream, 3)
     client.xdel(stream._key, ids[0])
     differences = acknowledge(stream, store, note="the power cut of May", now=NOW)

@@ -28,6 +28,7 @@ from tasks.errors import (
 from tasks.events import Event
 from tasks.fetch import fetch_due
 from tasks.ingest import next_count, pull
+from tasks.notes import note_accepted
 from tasks.ports import Entry, Fetched, ItemLease, Settled
 from tasks.retry import retry_due
 from tasks.steps.page import Arrival, Outcome, PageResult, Payload, RetryArrival, SourceProfile
@@ -304,6 +305,30 @@ def test_a_stop_gives_the_batch_in_hand_back(ctx: Context, store: SqlStore) -> N
     with pytest.raises(StoreUnavailable):
         pull(replace(ctx, store=_Away(store, commits=10), wait=lambda _: next(stopped)))
     assert ctx.stream.snapshot().pending == 1
+
+
+def test_a_store_that_takes_no_writes_for_long_makes_no_page_a_suspect(ctx: Context, store: SqlStore) -> None:
+    _push(ctx, _text(1), _text(2))
+    refusing = replace(ctx, store=_Away(store, commits=100), wait=lambda seconds: seconds > 0)
+    for _ in range(25):
+        with pytest.raises(StoreUnavailable):
+            pull(refusing)
+    assert pull(ctx) == {"reclaimed": 2, "new": 2}
+
+
+def test_a_redis_that_lost_its_last_writes_goes_on_from_the_number_that_was_noted(
+    ctx: Context, store: SqlStore
+) -> None:
+    assert isinstance(ctx.stream, PageStream)
+    (lost,) = _push(ctx, _text(1))
+    note_accepted(ctx)
+    ctx.stream._redis.xdel(ctx.stream._key, lost)
+    ctx.stream._redis.hset(ctx.stream._meta, mapping={"accepted": 0, "serial": 0})
+    note_accepted(ctx)
+    _push(ctx, _text(2))
+    pull(ctx)
+    found = audit(ctx.stream, store)
+    assert (found.balanced, found.difference, found.missing_count) == (False, 1, 1)
 
 
 def test_reads_grow_while_pages_are_small_and_shrink_for_large_and_slow_ones() -> None:

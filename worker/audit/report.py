@@ -112,6 +112,11 @@ def _sentences(reading: Reading, sums: Sequence[EpochSum], found: Found) -> Iter
     if present.difference:
         yield from _about_present(reading, present, found)
     for one in sums:
+        if not one.present and not one.difference and not one.acknowledged:
+            yield (
+                f"the stream of epoch {one.epoch} is gone, and all of its payloads that were noted have their outcome; "
+                "whether others had been pushed since is not known"
+            )
         if one.difference and not one.present:
             yield (
                 f"Redis lost the stream of epoch {one.epoch} with at least {one.difference} payloads that had no "

@@ -11,6 +11,8 @@ from worker.cli.output import Json, counts, say, say_json, warn
 
 if TYPE_CHECKING:
     from worker.audit import Audit
+    from worker.store import SqlStore
+    from worker.stream import PageStream
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +52,7 @@ def audit(
         if not differences:
             warn("the ledger balances: there is nothing to acknowledge")
     result = weigh(stream, store, search=not metrics)
+    _remember(stream, store, time.time_ns() // 1000)
     if metrics:
         _print_metrics(result)
         return
@@ -61,6 +64,13 @@ def audit(
         _print(result)
     if not result.balanced:
         raise typer.Exit(1)
+
+
+def _remember(stream: PageStream, store: SqlStore, now: int) -> None:
+    """Note in the store what Redis counts, so that the next audit tells when Redis has lost it."""
+    snapshot = stream.snapshot()
+    if snapshot.epoch is not None:
+        store.note_accepted(epoch=snapshot.epoch, accepted=snapshot.accepted, first_waiting=snapshot.first_id, now=now)
 
 
 def _note(text: str) -> str:

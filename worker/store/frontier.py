@@ -162,9 +162,13 @@ def free_expired(tx: Transaction, now: int) -> int:
     return len(rows)
 
 
-def push_again(tx: Transaction, now: int) -> int:
-    """Make items due again whose payloads were in a stream that is lost; return how many."""
-    rows = tx.run("UPDATE item SET state = 'due', next_fetch_at = ? WHERE state = 'pushed' RETURNING 1", now)
+def push_again(tx: Transaction, before: int, now: int) -> int:
+    """Make items due again that were pushed until then and whose payloads Redis has lost; return how many."""
+    rows = tx.run(
+        "UPDATE item SET state = 'due', next_fetch_at = ? WHERE state = 'pushed' AND pushed_at <= ? RETURNING 1",
+        now,
+        before,
+    )
     return len(rows)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from tasks.errors import StoreConflict
-from tasks.ports import Ceiling, FailureLease, FetchFailure, ItemLease, Paused, Settled
+from tasks.ports import Ceiling, FailureLease, FetchFailure, ItemLease, Noted, Paused, Settled
 from tasks.steps.page import Arrival, ItemState, Outcome, RetryArrival
 from worker.store import (
     archive,
@@ -119,9 +119,15 @@ class SqlStore:
         """See ``Store``."""
         return self._write(lambda tx: frontier.postponed(tx, lease, until))
 
-    def upkeep(self, *, epoch: str, accepted: int, now: int) -> Mapping[str, int]:
+    def note_accepted(self, *, epoch: str, accepted: int, first_waiting: str | None, now: int) -> Noted:
         """See ``Store``."""
-        return self._write(lambda tx: upkeep.upkeep(tx, epoch=epoch, accepted=accepted, now=now))
+        return self._write(
+            lambda tx: upkeep.note_accepted(tx, epoch=epoch, accepted=accepted, first_waiting=first_waiting, now=now)
+        )
+
+    def upkeep(self, *, now: int) -> Mapping[str, int]:
+        """See ``Store``."""
+        return self._write(lambda tx: upkeep.upkeep(tx, now=now))
 
     def tidy(
         self, *, deliveries_us: int, payloads_us: int, first_waiting: str | None, now: int

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from tasks.ports import Noted
 from worker.store import clean, failures, folding, frontier, retention, retry
 from worker.store.chores import Portion, Step, step
 from worker.store.driver import Transaction
@@ -14,27 +15,38 @@ from worker.store.retention import Retention
 _NOTE: Final = """INSERT INTO ledger_epoch (epoch, first_seen, last_seen, accepted) VALUES (?, ?, ?, ?)
   ON CONFLICT (epoch) DO UPDATE SET last_seen = excluded.last_seen,
     accepted = CASE WHEN excluded.accepted > ledger_epoch.accepted THEN excluded.accepted
-      ELSE ledger_epoch.accepted END"""
+      ELSE ledger_epoch.accepted END
+  RETURNING accepted"""
+_LOST_US: Final = 600_000_000  # how long a page's way into the stream and out of it may take to be noted
 
 
-def upkeep(tx: Transaction, *, epoch: str, accepted: int, now: int) -> Mapping[str, int]:
+def note_accepted(tx: Transaction, *, epoch: str, accepted: int, first_waiting: str | None, now: int) -> Noted:
+    """Note the epoch's accepted count, and make items due again that Redis lost; see ``Store.note_accepted``.
+
+    All of them, when the stream is new or counts lower than it did; else those whose entry has been gone for long.
+    """
+    is_new = _is_new(tx, epoch)
+    noted = int(tx.run(_NOTE, clean.text(epoch), now, now, accepted)[0][0])
+    oldest = now if first_waiting is None else min(now, int(first_waiting.partition("-")[0]) * 1000)
+    before = now if is_new or noted > accepted else oldest - _LOST_US
+    return Noted(noted, frontier.push_again(tx, before, now))
+
+
+def upkeep(tx: Transaction, *, now: int) -> Mapping[str, int]:
     """Do one round; see ``Store.upkeep``."""
-    done = {
+    return {
         "items_freed": frontier.free_expired(tx, now),
-        "items_due_again": frontier.push_again(tx, now) if _is_new(tx, epoch) else 0,
         "failures_given_up": retry.expire(tx, now),
         "failures_resolved": step(
             tx, "superseded", partial(failures.resolve_superseded, now=now), every_us=0, now=now
         ).done,
     }
-    tx.run(_NOTE, clean.text(epoch), now, now, accepted)
-    return done
 
 
 def _is_new(tx: Transaction, epoch: str) -> bool:
-    """Tell whether the stream was made anew since the last round: what was in the old one is lost."""
-    epochs = {row[0] for row in tx.run("SELECT epoch FROM ledger_epoch")}
-    return bool(epochs) and clean.text(epoch) not in epochs
+    """Tell whether the stream was made anew since the last note: what was in the old one is lost."""
+    noted = {row[0] for row in tx.run("SELECT epoch FROM ledger_epoch")}
+    return bool(noted) and clean.text(epoch) not in noted
 
 
 CHORES: Final = ("sums_folded", "deliveries_pruned", "attempts_pruned", "payloads_pruned")
