@@ -148,13 +148,16 @@ def at_rest(end: End) -> tuple[Sequence[str], str]:
 
 
 def audit_balances(end: End) -> tuple[Sequence[str], str]:
-    """No more may be told as lost than Redis lost; once that is acknowledged, the ledger balances.
+    """What Redis lost must be told, and no more than that; once it is acknowledged, the ledger balances.
 
-    Less may be told: what was pushed after the ledger last noted the accepted count is known to nobody but Redis.
+    Less may be told than was lost by as much as was pushed just before: the ledger notes the accepted count every few
+    seconds, and what came after that is known to nobody but Redis.
     """
     first = end.product.audit()
     lost, unknown = len(end.told.lost), end.told.calls["unknown"] * MOST
     difference = first["difference"] or 0
+    if difference < end.told.lost_though_noted:
+        return [f"{end.told.lost_though_noted:,} entries lost that had been noted, {difference:,} told: {first}"], ""
     if first["balanced"]:
         return [], f"balanced at once; {lost:,} entries lost by Redis, none of them known to the ledger"
     if not lost or difference > lost + unknown:

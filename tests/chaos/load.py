@@ -25,6 +25,7 @@ class Told:
     acked: dict[str, tuple[int, float]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)  # calls by how they ended: acknowledged, unknown, refused
     lost: dict[str, str] = field(default_factory=dict)  # acknowledged entries that Redis lost, with the reason
+    lost_though_noted: int = 0  # of them, those that were acknowledged long before
     vanished: dict[str, str] = field(default_factory=dict)  # those that nobody can account for
 
 

@@ -35,7 +35,6 @@ def verdicts_of_course(course: Course, site: Site) -> list[Verdict]:
     stops = [seconds for group in site.workers.groups for seconds in group.stop_seconds]
     late = [f"{seconds:.0f} s" for seconds in stops if seconds > GRACE_SECONDS]
     codes = [code for group in site.workers.groups for code in group.ended_by_itself]
-    ended = [code for code in codes if not code]  # with any other code an init system starts it again
     bugs = _bugs(site)
     alone = f"{len(codes)} ended by themselves, with exit codes {codes}" if codes else "none ended by itself"
     seen = f"{len(stops)} stops, the longest took {max(stops, default=0):.1f} s"
@@ -44,7 +43,7 @@ def verdicts_of_course(course: Course, site: Site) -> list[Verdict]:
             "P1 progress within a minute of each fault's end", not wrong, "; ".join(wrong) or f"worst {worst:.1f} s"
         ),
         Verdict("P2 SIGTERM ends a worker within its grace period", not late, "; ".join(late) or seen),
-        Verdict("P3 no fault ends a worker for good", not ended, alone),
+        Verdict("P3 no fault ends a worker", not codes, alone),
         Verdict("P4 no task raised what is not an error of penstock", not bugs, "; ".join(bugs) or "none did"),
     ]
 

@@ -20,6 +20,7 @@ from tests.chaos.servers import Postgres, Redis
 
 TICK_SECONDS = 0.05
 LATE_SECONDS = 0.25
+NOTED_SECONDS = 30.0  # by then the ledger has noted an entry, even if the workers were held up in between
 TAIL_SECONDS = 5.0  # how old an acknowledged write may be that a killed Redis loses with appendfsync everysec
 
 
@@ -173,6 +174,8 @@ class Accountant:
         excused = {one for one, acked in missing.items() if why == "redis_flush" or acked > at - TAIL_SECONDS}
         self._vanished({one: when for one, when in missing.items() if one not in excused})
         self._load.lose(excused, why)
+        if why == "redis_flush":
+            self._load.told.lost_though_noted += sum(missing[one] < at - NOTED_SECONDS for one in excused)
         if excused:
             self._note(f"{why}: Redis lost {len(excused)} acknowledged entries; pushed again")
 
