@@ -35,7 +35,7 @@ def test_a_source_past_the_ceiling_waits_while_another_goes_on(penstock: Penstoc
     told = _push(penstock, _line("bad", 200), code=75)
     assert f"the source bad is paused: {reason}" in told
     assert "penstock sources resume bad" in told
-    _push(penstock, _line("good", 5))
+    _push(penstock, _line("bad", 201), _line("good", 5), code=75)  # the page of the other source is pushed
     assert "did you mean 'good'" in penstock.attempt("sources", "pause", "goood").stderr.decode()
     penstock.run("sources", "pause", "good", "--note", "its site is moving")
     listed = penstock.json("sources", "list")

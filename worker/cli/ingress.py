@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO, cast
 
 import typer
 
 from tasks.errors import SourcePaused, StreamFull, UsageError
+from tasks.steps.payload import MAX_SOURCE
 from worker.cli.output import Json, say, say_json, warn
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from tasks.steps.page import Payload
     from worker.readers import Read
+    from worker.stream import PageStream
 
 MAX_TOLD = 20
 SOURCE_NAME = re.compile(r"[^\s/\x00-\x1f]+")
@@ -63,7 +66,7 @@ def push(
     Input that cannot be read is told with file and line, and the rest is pushed; the exit code is then 2.
     """
     from worker.app import open_stream, runtime
-    from worker.producer import batched, push_batch
+    from worker.producer import batched
     from worker.readers import read_paths, total_bytes
 
     _check_usage(paths, source, url, item, form)
@@ -82,14 +85,29 @@ def push(
     with tally:
         try:
             for batch in batched(tally.good(reads)):
-                tally.pushed += len(push_batch(stream, batch, wait=wait, on_wait=tally.waits))
-        except (StreamFull, SourcePaused) as error:
+                _push_batch(stream, batch, tally, wait=wait)
+        except StreamFull as error:
             message = f"{error} ({tally.pushed:,} payloads were pushed before)"
-            raise type(error)(message) from error
+            raise StreamFull(message) from error
         except KeyboardInterrupt:
             warn(f"penstock: interrupted; {tally.pushed:,} payloads were pushed")
             raise
     _summary(tally, json=json)
+
+
+def _push_batch(stream: PageStream, batch: Sequence[Payload], tally: _Tally, *, wait: bool) -> None:
+    """Push a batch; pages of a paused source are told and counted, and the others go on."""
+    from worker.producer import push_batch
+
+    while batch:
+        try:
+            tally.pushed += len(push_batch(stream, batch, wait=wait, on_wait=tally.waits))
+        except SourcePaused as error:
+            source = error.details["source"]
+            tally.refuse(error, sum(one.source == source for one in batch))
+            batch = [one for one in batch if one.source != source]
+        else:
+            return
 
 
 def _stdin(paths: list[str]) -> BinaryIO:
@@ -121,11 +139,19 @@ def _check_usage(paths: list[str], source: str | None, url: str | None, item: st
         if value is not None and any(ord(char) in SURROGATES for char in value):
             message = f"{option} is not UTF-8 text"
             raise UsageError(message)
-    if source is not None and not SOURCE_NAME.fullmatch(source):
-        message = f"--source is a name without spaces and slashes, not '{source}'"
-        raise UsageError(message)
+    if source is not None:
+        _check_source(source)
     if url is not None and not url.lower().startswith(("http://", "https://")):
         message = f"--url takes an http or https URL, not '{url}'"
+        raise UsageError(message)
+
+
+def _check_source(source: str) -> None:
+    if not SOURCE_NAME.fullmatch(source):
+        message = f"--source is a name without spaces and slashes, not '{source}'"
+        raise UsageError(message)
+    if len(source) > MAX_SOURCE:
+        message = f"--source has {len(source)} characters, at most {MAX_SOURCE} are allowed"
         raise UsageError(message)
 
 
@@ -136,6 +162,7 @@ class _Tally:
         self.pushed = 0
         self.bytes = 0
         self.skipped = 0
+        self.refused: Counter[str] = Counter()  # pages of paused sources, by why
         self.errors: list[str] = []
         self._total = total
         self._progress: Progress | None = None
@@ -174,6 +201,12 @@ class _Tally:
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, description=f"{self.pushed:,} pushed, stream full, waiting")
 
+    def refuse(self, error: SourcePaused, count: int) -> None:
+        """Count pages that a paused source keeps from being pushed; say why, once."""
+        if str(error) not in self.refused:
+            warn(f"penstock: {error}")
+        self.refused[str(error)] += count
+
     def _tell(self, error: UsageError) -> None:
         self.errors.append(str(error))
         if len(self.errors) <= MAX_TOLD:
@@ -184,10 +217,20 @@ def _summary(tally: _Tally, *, json: bool) -> None:
     if len(tally.errors) > MAX_TOLD:
         warn(f"penstock: … and {len(tally.errors) - MAX_TOLD} more like these")
     if json:
-        say_json({"pushed": tally.pushed, "skipped": tally.skipped, "errors": tally.errors})
+        say_json(
+            {
+                "pushed": tally.pushed,
+                "skipped": tally.skipped,
+                "refused": tally.refused.total(),
+                "errors": [*tally.errors, *tally.refused],
+            }
+        )
     else:
         refused = f", {len(tally.errors):,} could not be read" if tally.errors else ""
         skipped = f", {tally.skipped:,} records that are no pages skipped" if tally.skipped else ""
-        say(f"{tally.pushed:,} pushed{skipped}{refused}")
+        paused = f", {tally.refused.total():,} not, as their source is paused" if tally.refused else ""
+        say(f"{tally.pushed:,} pushed{paused}{skipped}{refused}")
     if tally.errors:
         raise typer.Exit(2)
+    if tally.refused:
+        raise typer.Exit(75)
