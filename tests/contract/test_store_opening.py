@@ -6,6 +6,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from alembic.script import ScriptDirectory
 import worker.store
 from tasks.errors import StoreConflict, StoreUnavailable, UsageError
 from tests.support.arrivals import NOW, broken, commit, item, page, retry_of, settle
-from worker.store import SqlStore, migrate, open_store
+from worker.store import SqlStore, migrate, open_store, schema
+from worker.store.driver import Driver
 from worker.store.postgres import PostgresDriver
 from worker.store.schema import HEAD
 
@@ -62,6 +65,71 @@ def test_threads_that_open_an_empty_store_at_once_make_the_tables_once(store_url
         thread.join(60)
     assert len(made) == 4
     assert not migrate(store_url)
+
+
+def old_store(url: str) -> None:
+    """Make the tables as the first release did."""
+    driver = worker.store._driver(url)
+    with driver.connection() as connection:
+        schema._upgrade(driver, connection, "r0001")
+    assert schema.stored_revision(driver) == "r0001"
+    driver.close()
+
+
+def test_workers_that_open_an_old_store_at_once_bring_it_up_to_date_once(store_url: str) -> None:
+    old_store(store_url)
+    spawn = multiprocessing.get_context("spawn")
+    ready = spawn.Barrier(2)
+    workers = [spawn.Process(target=first_use, args=(store_url, ready)) for _ in range(2)]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join(120)
+    assert [one.exitcode for one in workers] == [0, 0]
+    assert not migrate(store_url)
+
+
+def test_threads_that_open_an_old_store_at_once_bring_it_up_to_date_once(store_url: str) -> None:
+    old_store(store_url)
+    with ThreadPoolExecutor(4) as pool:
+        assert any(pool.map(lambda _: migrate(store_url), range(4)))
+    assert not migrate(store_url)
+
+
+def test_a_migration_that_meets_a_deadlock_is_run_again(fresh_postgres_url: str) -> None:
+    old_store(fresh_postgres_url)
+    with psycopg.connect(fresh_postgres_url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SET deadlock_timeout = '60s'")  # the migration is the one that notices
+        other.execute("UPDATE failure SET attempts = 0")
+        migrated = pool.submit(migrate, fresh_postgres_url)
+        while not blocked(fresh_postgres_url):
+            time.sleep(0.01)
+        other.execute("SELECT count(*) FROM delivery")
+        other.commit()
+        assert migrated.result(60) is True
+
+
+def test_a_migration_waits_for_another_and_tells_what_is_in_its_way_as_a_conflict(store_url: str) -> None:
+    old_store(store_url)
+    driver = worker.store._driver(store_url)
+    with driver.transaction() as tx:
+        waits, shorter = "PRAGMA busy_timeout", "PRAGMA busy_timeout = 50"
+        if tx.locks_rows:
+            waits, shorter = "SHOW lock_timeout", "SET lock_timeout = '50ms'"
+            tx.run(driver.migration_lock())
+        with driver.connection() as own:
+            assert own.execute(waits).fetchone()[0] in {"3590s", 3_600_000}
+        with pytest.raises(StoreConflict):
+            impatient(driver, shorter)
+    driver.close()
+
+
+def impatient(driver: Driver, shorter: str) -> None:
+    """Migrate on a connection that waits less."""
+    with driver.connection() as connection:
+        connection.execute(shorter)
+        connection.commit()
+        schema._upgrade(driver, connection)
 
 
 def test_a_store_of_a_newer_penstock_is_refused(store_url: str) -> None:

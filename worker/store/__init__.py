@@ -18,7 +18,6 @@ from worker.store.driver import Driver
 from worker.store.filters import FailureFilter
 from worker.store.ledger import Counts, DueCounts, EpochLedger
 from worker.store.reparse import Change, PageFilter, Present, Reparsed
-from worker.store.schema import bring_up_to_date
 from worker.store.serials import Run
 from worker.store.sources_state import SourceChange
 from worker.store.sql_store import SqlStore
@@ -62,11 +61,11 @@ def open_store(url: str) -> SqlStore:
 
 def migrate(url: str) -> bool:
     """Bring the tables at the URL up to date; return whether there was anything to do."""
-    driver = _driver(url)
+    store = SqlStore(_driver(url))
     try:
-        return bring_up_to_date(driver)
+        return store.prepare()
     finally:
-        driver.close()
+        store.close()
 
 
 def _driver(url: str) -> Driver:

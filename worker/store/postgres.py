@@ -147,7 +147,8 @@ class PostgresDriver:
         """See ``Driver``."""
         with self._errors(), closing(self._connect()) as connection:
             connection.silence_seconds = _MIGRATION_SECONDS
-            connection.execute(f"SET statement_timeout = '{_MIGRATION_SECONDS - 10:.0f}s'".encode())
+            for name in ("statement_timeout", "lock_timeout"):  # another process may be at it
+                connection.execute(f"SET {name} = '{_MIGRATION_SECONDS - 10:.0f}s'".encode())
             connection.commit()
             yield connection
 

@@ -19,7 +19,8 @@ _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 def bring_up_to_date(driver: Driver) -> bool:
     """Run the migrations that the store lacks, alone; return whether there were any.
 
-    Raises ``UsageError`` for a store that a newer penstock made, ``StoreUnavailable``.
+    Raises ``UsageError`` for a store that a newer penstock made, ``StoreUnavailable``, and ``StoreConflict`` when what
+    others hold is in the way: run it again.
     """
     if stored_revision(driver) == HEAD:
         return False
@@ -52,25 +53,30 @@ def _known_revisions() -> set[str]:
     return {path.name.split("_")[0] for path in (_MIGRATIONS / "versions").glob("r*.py")}
 
 
-def _upgrade(driver: Driver, connection: Any) -> None:
+def _upgrade(driver: Driver, connection: Any, target: str = HEAD) -> None:
     """Run alembic on an open connection; another process may have done it while we waited for the lock.
 
-    SQLAlchemy ends whatever transaction a connection brings, so the lock is taken after it has taken over.
+    SQLAlchemy ends whatever transaction a connection brings, so the lock is taken after it has taken over. It wraps the
+    errors of the driver, which knows its own only.
     """
     from alembic.operations import Operations  # noqa: PLC0415 (slow to import, and rarely needed)
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 (as above)
     from alembic.script import ScriptDirectory  # noqa: PLC0415 (as above)
     from sqlalchemy import create_engine  # noqa: PLC0415 (as above)
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 (as above)
     from sqlalchemy.pool import StaticPool  # noqa: PLC0415 (as above)
 
     scripts = ScriptDirectory(str(_MIGRATIONS))
     engine = create_engine(driver.alembic_url(), creator=lambda: connection, poolclass=StaticPool)
-    with engine.connect() as bound:
-        bound.exec_driver_sql(driver.migration_lock())
-        context = MigrationContext.configure(
-            bound,
-            opts={"fn": lambda revision, _: scripts._upgrade_revs("head", revision), "transactional_ddl": True},  # noqa: SLF001 (alembic.command.upgrade does the same; it would need an env.py)
-        )
-        with Operations.context(context):
-            context.run_migrations()
-        bound.commit()
+    try:
+        with engine.connect() as bound:
+            bound.exec_driver_sql(driver.migration_lock())
+            context = MigrationContext.configure(
+                bound,
+                opts={"fn": lambda revision, _: scripts._upgrade_revs(target, revision), "transactional_ddl": True},  # noqa: SLF001 (alembic.command.upgrade does the same; it would need an env.py)
+            )
+            with Operations.context(context):
+                context.run_migrations()
+            bound.commit()
+    except DBAPIError as error:
+        raise (error.orig or error) from error

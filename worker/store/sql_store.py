@@ -59,10 +59,14 @@ class SqlStore:
         self._attempts = attempts
         self._ready = False
 
-    def prepare(self) -> None:
-        """Connect and bring the tables up to date. Raises ``UsageError`` for the tables of a newer penstock."""
-        self._again(lambda: schema.bring_up_to_date(self._driver))
+    def prepare(self) -> bool:
+        """Connect and bring the tables up to date; return whether they were not.
+
+        Raises ``UsageError`` for the tables of a newer penstock.
+        """
+        changed = self._again(lambda: schema.bring_up_to_date(self._driver))
         self._ready = True
+        return changed
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""

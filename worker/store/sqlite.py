@@ -16,6 +16,7 @@ from tasks.errors import PenstockError, Permanent, StoreConflict, StoreUnavailab
 from worker.store.driver import Row, Statement
 
 BUSY_SECONDS: Final = 10.0
+_MIGRATION_SECONDS: Final = 3600  # so long another process may be at it
 _OLDEST: Final = (3, 35, 0)  # RETURNING, UPDATE … FROM, upserts on partial indexes
 _CONFLICTS: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _PRAGMAS: Final = (
@@ -77,6 +78,7 @@ class SqliteDriver:
     def connection(self) -> Iterator[sqlite3.Connection]:
         """See ``Driver``."""
         with self._errors(), closing(self._connect()) as connection:
+            connection.execute(f"PRAGMA busy_timeout = {_MIGRATION_SECONDS * 1000}")
             yield connection
 
     def migration_lock(self) -> str:
