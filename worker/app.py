@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -379,7 +380,8 @@ def _worker_begins(**_: Any) -> None:
     """Look after the servers from before Celery connects: a Redis that is full would not let it."""
     # All modules are loaded by now: a pool process that is forked while this thread imports would wait for ever for the
     # import's lock, whose holder it does not have.
-    _load_parts()
+    with suppress(PenstockError):  # the start itself tells of it
+        _load_parts()
     threading.Thread(target=_look_after_servers, name="servers", daemon=True).start()
 
 
