@@ -216,6 +216,9 @@ class Store(Protocol):
     def commit_retry(self, retry: RetryArrival, *, worker: str, now: int) -> Outcome | None:
         """Settle one leased failure; None when the lease was lost in the meantime."""
 
+    def release_failure(self, lease: FailureLease) -> None:
+        """Give a leased failure back as it was: nothing was tried."""
+
     def claim_items(
         self, *, limit: int, per_host: Mapping[str, int], budgets: Mapping[str, int], run: str, lease_us: int, now: int
     ) -> list[ItemLease]:

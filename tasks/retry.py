@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import celery
 import structlog
 
 from tasks.base import Context, PenstockTask, context
-from tasks.errors import ParserCrash, Permanent
+from tasks.errors import ParserCrash, Permanent, Transient, Undecided
 from tasks.events import Event
 from tasks.ports import FailureLease
 from tasks.steps.page import FailureResult, Outcome, PageResult, RetryArrival
@@ -53,8 +54,14 @@ def retry_due(ctx: Context) -> Counter[str]:
 
 
 def _settle(ctx: Context, lease: FailureLease) -> str:
-    arrival = attempt(ctx, lease)
-    arrival, outcome = _commit(ctx, lease, arrival)
+    try:
+        arrival, outcome = _commit(ctx, lease, attempt(ctx, lease))
+    except Undecided:
+        raise  # that was an attempt
+    except Transient:
+        with suppress(Transient):
+            ctx.store.release_failure(lease)
+        raise
     ids = {**envelope_ids(lease.payload), "entry": lease.entry, "failure": lease.id}
     if outcome is None:
         return "lease_lost"

@@ -331,6 +331,17 @@ def test_a_redis_that_lost_its_last_writes_goes_on_from_the_number_that_was_note
     assert (found.balanced, found.difference, found.missing_count) == (False, 1, 1)
 
 
+def test_a_retry_that_could_not_be_tried_costs_no_attempt(ctx: Context, store: SqlStore) -> None:
+    _push(ctx, _text(1)[:-20])
+    pull(ctx)
+    store.replay(FailureFilter(), now=ctx.clock.now_us())
+    for _ in range(25):
+        with pytest.raises(SandboxAway):
+            retry_due(replace(ctx, sandbox=_Judge(SandboxAway())))
+    assert retry_due(ctx) == {"failed_again": 1}
+    assert store.failures(FailureFilter())[0]["attempts"] == 1
+
+
 def test_reads_grow_while_pages_are_small_and_shrink_for_large_and_slow_ones() -> None:
     def after(count: int, size: int, seconds: float) -> int:
         return next_count(LIMITS, count, [Entry("1-1", "e", {b"body": b"x" * size})] * count, seconds)
