@@ -7,7 +7,7 @@ import pytest
 from tasks.errors import UsageError
 from tasks.steps.page import FailureResult, ItemState, PageResult
 from tests.support.arrivals import NOW, SECOND, broken, commit, failure, moved, page, retry_of
-from worker.store import FailureFilter, SqlStore
+from worker.store import FailureFilter, SqlStore, retry
 
 LATER = NOW + 100 * SECOND
 
@@ -328,3 +328,17 @@ def test_texts_of_a_failure_are_capped(store: SqlStore) -> None:
     assert isinstance(one.result, FailureResult)
     commit(store, moved(one, result=replace(one.result, message="m" * 10_000, traceback="t" * 100_000)))
     assert len(store.failures()[0]["message"]) == 2000
+
+
+@pytest.mark.parametrize("sql, parameters", [(retry._DUE, (NOW, NOW, 1)), (retry._OLDER, ("vardump", 2, NOW, 1))])
+def test_one_of_many_failures_is_claimed_without_sorting_them_all(
+    store: SqlStore, sql: str, parameters: tuple[object, ...]
+) -> None:
+    with store._driver.transaction() as tx:
+        explain = "EXPLAIN" if tx.locks_rows else "EXPLAIN QUERY PLAN"
+        if tx.locks_rows:  # the table is so small that it would be read whole
+            tx.run("SET LOCAL enable_seqscan = off")
+            tx.run("SET LOCAL enable_bitmapscan = off")
+        plan = " | ".join(str(row[-1]) for row in tx.run(f"{explain} {sql}", *parameters))
+    assert "INDEX failure_" in plan or "Index Scan using failure_" in plan, plan
+    assert not any(word in plan for word in ("Sort", "B-TREE FOR ORDER")), plan

@@ -26,12 +26,13 @@ MOST_CRASHES: Final = 20  # attempts of a failure after which a process that die
 # A lease that is still in the row never came back; whatever settles a failure takes it away.
 _CRASHED: Final = f"attempts >= {MOST_CRASHES} AND lease_token IS NOT NULL"
 
-_DUE: Final = f"""SELECT id FROM failure WHERE state = 'waiting' AND kind = 'payload' AND next_attempt_at <= ?
+_DUE: Final = f"""SELECT id FROM failure {{by failure_due}}
+  WHERE state = 'waiting' AND kind = 'payload' AND next_attempt_at <= ?
   AND coalesce(lease_until, 0) <= ? AND NOT ({_CRASHED}) AND {NOT_PAUSED}
   ORDER BY next_attempt_at LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constant)
 _OLDER: Final = f"""SELECT id FROM failure WHERE state IN {failures.OPEN} AND kind = 'payload' AND parser = ?
   AND parser_version < ? AND coalesce(lease_until, 0) <= ? AND {NOT_PAUSED}
-  ORDER BY parser_version, id LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constants)
+  ORDER BY parser_version LIMIT ? {{lock failure SKIP LOCKED}}"""  # noqa: S608 (constants)
 # The attempt counts from here on, the parser version only when the failure is settled: whoever kills this process
 # must not take the newer parser's chance from the page. Where no process ever comes back, that must end all the same.
 _LEASE: Final = statement(

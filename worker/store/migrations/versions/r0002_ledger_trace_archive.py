@@ -26,6 +26,8 @@ _TOKENS = {
     },
 }
 
+# Each commit of a worker begins with reading delivery. Locked first, it keeps them from taking what is needed next:
+# locked last, the migration is in a deadlock with whatever is in flight.
 _CHANGES = """
 ALTER TABLE delivery ADD COLUMN serial :INT;
 ALTER TABLE revision ADD COLUMN envelope :TEXT;
