@@ -26,7 +26,7 @@ lint: install ## check style, types and import rules
 	@echo '==> import rules' && PYTHONPATH=. $(BIN)/lint-imports --no-logo
 
 test: lint ## lint, then run every test
-	@echo '==> pytest' && $(BIN)/pytest
+	@echo "==> pytest" && $(BIN)/pytest -n 2 --dist worksteal
 
 chaos: install ## half an hour of faults under load on both stores, and a report in var/chaos
 	@$(BIN)/python -m tests.chaos
