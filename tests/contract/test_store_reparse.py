@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasks.steps.page import ItemState, PageResult, Payload, Related
-from tests.support.arrivals import NOW, SECOND, arrival, broken, commit, item, moved, page, retry_of
+from tests.support.arrivals import NOW, SECOND, arrival, broken, commit, failure, item, moved, page, retry_of
 from worker.store import Change, PageFilter, Present, Reparsed, SqlStore, archive, open_store, walk
 
 TABLES = (
@@ -140,6 +140,21 @@ def test_pages_that_get_the_same_new_content_are_duplicates_of_the_first(store: 
     write(store, *(result_of(store, key, content="the same") for key in "321"))
     assert [record_of(store, key)["duplicate_of"] for key in "123"] == [None, "s/1", "s/1"]
     assert record_of(store, "2", 1)["duplicate_of"] is None
+
+
+def test_whose_a_new_content_was_first_is_told_by_when_its_bytes_came(store: SqlStore) -> None:
+    commit(store, page("1", "a"), page("2", "b", at=1), page("1", "a", at=9))
+    write(store, result_of(store, "2", content="the same"))
+    write(store, result_of(store, "1", content="the same"))
+    assert [record_of(store, key)["duplicate_of"] for key in "12"] == [None, "s/1"]
+
+
+def test_a_refetch_that_was_ordered_stays_ordered(store: SqlStore) -> None:
+    commit(store, page("1", "a"), broken("1", at=1, retry_at=NOW))
+    again = retry_of(store, now=NOW, result=failure("1", retry_at=NOW + 9 * SECOND), refetch_at=NOW + SECOND)
+    store.commit_retry(again, worker="w", now=NOW)
+    write(store, result_of(store, "1", content="better"))
+    assert rows(store, "SELECT state, next_fetch_at FROM item") == [("due", NOW + SECOND)]
 
 
 def test_a_second_time_changes_nothing(store: SqlStore) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tasks.ports import FetchFailure
 from tasks.steps.page import Arrival, RetryArrival
-from tests.support.arrivals import EPOCH, NOW, SECOND, broken, commit, failure, moved, page, retry_of
+from tests.support.arrivals import EPOCH, NOW, SECOND, broken, commit, failure, item, moved, page, retry_of
 from worker.store import FailureFilter, SqlStore, folding, open_store, retention
 
 HOUR = 3600 * SECOND
@@ -262,6 +263,18 @@ def test_all_open_failures_are_looked_at_in_turns(store: SqlStore, monkeypatch: 
             SELECT source, item_key, observed_at + 1, observed_at + 1, '01', 0, 1, 0 FROM failure"""
         )
     assert [store.upkeep(now=NOW)["failures_resolved"] for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_attempts_to_fetch_go_with_age_however_long_the_host_is_down(store: SqlStore) -> None:
+    commit(store, page("x", "t", discovered=[item("y")]))
+    down = FetchFailure(
+        error_class="HostDown", message="no answer", fingerprint="fp", status=None, retry_at=NOW + SECOND, counts=False
+    )
+    for now in (NOW, NOW + 40 * DAY):
+        (lease,) = store.claim_items(limit=1, per_host={}, budgets={}, run="r", lease_us=SECOND, now=now)
+        store.item_failed(lease, down, worker="w", now=now)
+    assert _tidy(store, NOW + 41 * DAY)["attempts_pruned"] == 1
+    assert _rows(store, "attempt") == 1
 
 
 def test_the_attempts_of_open_failures_stay(store: SqlStore) -> None:

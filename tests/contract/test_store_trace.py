@@ -110,6 +110,9 @@ def test_a_page_is_found_by_each_of_its_names(store: SqlStore) -> None:
         assert [one["identity"] for one in store.trace(key)] == ["s/2"], key
     assert [one["identity"] for one in store.trace("http://h/x")] == ["s/http://h/x"]
     assert [one["identity"] for one in store.trace("s/raw:ff")] == ["s/raw:ff"]
+    commit(store, page("sha:aa", "bare", source="bare", item=None, url=None))  # neither an item nor a failure
+    assert [one["identity"] for one in store.trace("bare/sha:aa")] == ["bare/sha:aa"]
+    assert store.known_sources() == ["bare", "s"]
     for key in ("s/3", "t/2", "99", "1-1", "9" * 30, f"{'9' * 19}-0", "http://h/3", "", "\0"):
         assert store.trace(key) == [], key
 

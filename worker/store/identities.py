@@ -35,7 +35,7 @@ _BY_CONTENT: Final = """SELECT source, item_key FROM page WHERE content_hash = ?
 
 def sources(tx: Transaction) -> list[str]:
     """Return the sources that anything is stored of."""
-    return sorted({*_values(tx, "item", "source"), *_values(tx, "failure", "source")})
+    return sorted({name for table in ("item", "failure", "page") for name in _values(tx, table, "source")})
 
 
 def _values(tx: Transaction, table: str, column: str) -> list[str]:

@@ -139,7 +139,7 @@ def _mentions(one: Sighting) -> Iterable[tuple[Identity, Mention]]:
         mention = Mention(rank, place, item.state, item.item, item.url, item.host)
         yield Identity(source, clean.key(item.item_key)), mention
     payload = one.payload
-    if payload.item is not None or payload.url is not None:  # else nothing could ever name it
+    if not one.again and (payload.item is not None or payload.url is not None):  # else nothing could ever name it
         place = Place(payload.depth, one.observed_at, clean.optional_key(payload.parent) or "")
         yield one.identity, Mention(_FETCHED, place, ItemState.FETCHED, payload.item, payload.url, None)
 

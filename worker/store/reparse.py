@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from tasks.steps.dedupe import Identity
+from tasks.steps.dedupe import FirstOf, Identity
 from tasks.steps.page import PageResult, Payload
-from worker.store import clean, commit, envelopes, items, payloads, revisions
+from worker.store import clean, commit, contents, envelopes, items, payloads, revisions
 from worker.store.batch import Sighting
 from worker.store.driver import Row, Transaction, statement
 from worker.store.records import IS_HEAD
@@ -216,11 +216,13 @@ def write(tx: Transaction, parsed: Sequence[Reparsed], *, action: int, now: int)
     """Store what second parses came to; return the pages that are not any more what was parsed, which stay as they are.
 
     New content becomes a revision of its own, seen right after the one that it was parsed from was seen last: what
-    arrives later stays later. Else the revision is brought up to date where it stands.
+    arrives later stays later. Whose it was first is told by when its bytes were seen first. Else the revision is
+    brought up to date where it stands.
     """
     seen = _locked(tx, parsed)
     same = [one for one in parsed if one.present.page_id in seen]
     fresh = [one.sighting(seen[one.present.page_id] + 1) for one in same if one.change is Change.CONTENT]
+    _take_contents(tx, same)
     commit.store_pages(tx, fresh)
     tx.write(_UPDATE, [_row(one) for one in same if one.stands])
     named = [one.sighting(one.present.mark.first_seen) for one in same if _names_others(one)]
@@ -236,6 +238,15 @@ def _locked(tx: Transaction, parsed: Sequence[Reparsed]) -> dict[int, int]:
     last_seen: dict[int, int] = dict(tx.read(_LOCK, sorted(one.present.identity for one in parsed)))
     rows = tx.read(_MARKS, [(page_id,) for page_id in sorted(last_seen)])
     return {row[0]: last_seen[row[0]] for row in rows if Mark(*row[1:]) == marks[row[0]]}
+
+
+def _take_contents(tx: Transaction, parsed: Sequence[Reparsed]) -> None:
+    first: dict[str, FirstOf] = {}
+    for one in parsed:
+        if one.change is Change.CONTENT:
+            content, seen = one.result.content_hash, FirstOf(one.present.mark.first_seen, one.present.identity)
+            first[content] = min(seen, first.get(content, seen))
+    contents.earlier(tx, {content: first[content] for content in contents.take(tx, first)})
 
 
 def _names_others(one: Reparsed) -> bool:

@@ -37,7 +37,7 @@ _PRUNED: Final = """INSERT INTO ledger_epoch
     pruned_serial = CASE WHEN excluded.pruned_serial > ledger_epoch.pruned_serial
       THEN excluded.pruned_serial ELSE ledger_epoch.pruned_serial END"""
 
-_OLD_ATTEMPTS: Final = f"""SELECT at, id, CASE WHEN EXISTS (
+_OLD_ATTEMPTS: Final = f"""SELECT at, id, CASE WHEN kind <> 'fetch' AND EXISTS (
     SELECT 1 FROM failure WHERE failure.id = attempt.failure_id AND failure.state IN {OPEN}) THEN 1 ELSE 0 END
   FROM attempt WHERE (at, id) > (?, ?) AND at < ? ORDER BY at, id LIMIT ?"""  # noqa: S608 (constant)
 _ATTEMPTS: Final = statement("DELETE FROM attempt WHERE id IN (SELECT id FROM {rows})", id="int")
@@ -96,7 +96,7 @@ def _note_pruned(tx: Transaction, epoch: str, gone: list[Row]) -> None:
 
 
 def prune_attempts(tx: Transaction, position: Position, keep: Retention, *, now: int) -> tuple[int, Position]:
-    """Delete old attempts, but not those of open failures; return how many, and where that ended."""
+    """Delete old attempts, but not those to parse an open failure; return how many, and where that ended."""
     rows = tx.run(_OLD_ATTEMPTS, *(position or _NOWHERE), now - keep.deliveries_us, PORTION)
     gone = tx.write(_ATTEMPTS, [(row[1],) for row in rows if not row[2]])
     return gone, list(rows[-1][:2]) if len(rows) == PORTION else None
