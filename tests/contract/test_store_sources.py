@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.ports import Ceiling, Paused
+from tasks.steps.page import RetryArrival
 from tests.support.arrivals import EPOCH, NOW, SECOND, broken, commit, item, page
 from worker.store import SourceChange, SqlStore
 
@@ -63,6 +64,27 @@ def test_after_a_resume_the_failures_count_anew(store: SqlStore) -> None:
     fail(store, 2, first=5)
     assert past(store) == []
     fail(store, 1, first=7)
+    assert past(store) == ["s"]
+    assert store.paused_sources() == {"s": "3 of its last 3 pages failed (100 %)"}
+
+
+def test_failures_of_before_a_resume_that_become_pages_do_not_hide_new_ones(store: SqlStore) -> None:
+    fail(store, 5)
+    assert past(store) == ["s"]
+    assert store.resume_source("s", by_hand("mended", now=NOW + SECOND), epoch=EPOCH)
+    for _ in range(4):
+        (lease,) = store.claim_failures(limit=1, lease_us=SECOND, now=NOW, parser_versions={"vardump": 2})
+        key = lease.payload.item or ""
+        mended = RetryArrival(
+            failure_id=lease.id,
+            lease_token=lease.token,
+            observed_at=lease.observed_at,
+            payload=lease.payload,
+            payload_hash=lease.payload_hash,
+            result=page(key, f"mended {key}").result,
+        )
+        assert store.commit_retry(mended, worker="w", now=NOW + 2 * SECOND) == "new"
+    fail(store, 3, first=5, now=NOW + 3 * SECOND)
     assert past(store) == ["s"]
     assert store.paused_sources() == {"s": "3 of its last 3 pages failed (100 %)"}
 

@@ -14,7 +14,7 @@ import orjson
 from tasks.errors import StoreConflict
 from tasks.ports import FailureLease
 from tasks.steps.page import Outcome, Payload, RetryArrival
-from worker.store import attempts, deliveries, failures, frontier, payloads
+from worker.store import attempts, deliveries, failures, frontier, payloads, sources_state
 from worker.store.attempts import Attempt
 from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, observed
 from worker.store.commit import apply
@@ -99,7 +99,7 @@ class _Delivery:
 
     key: EntryKey
     source: str
-    hour: int
+    handled_at: int
     shard: int
     observed_at: int
 
@@ -196,7 +196,7 @@ def _at(what: Sighting, time: int) -> Sighting:
 
 def _deliveries(tx: Transaction, retry: RetryArrival) -> list[_Delivery]:
     return [
-        _Delivery(EntryKey(*row[:3]), row[3], row[4] // HOUR_US, shard_of(row[5]), row[6])
+        _Delivery(EntryKey(*row[:3]), row[3], row[4], shard_of(row[5]), row[6])
         for row in tx.run(_DELIVERIES, retry.failure_id, retry.payload_hash)
     ]
 
@@ -207,10 +207,12 @@ def _move(tx: Transaction, what: Sighting, moved: Sequence[tuple[_Delivery, Effe
     rows: list[Row] = []
     for one, effect in moved:
         rows.append((*one.key, str(effect.outcome), effect.page_id, sighting_of(what.content_hash), *what.identity))
-        counts[one.key.epoch, one.source, one.hour, str(Outcome.FAILED), one.shard] -= 1
-        counts[one.key.epoch, what.identity.source, one.hour, str(effect.outcome), one.shard] += 1
+        hour = one.handled_at // HOUR_US
+        counts[one.key.epoch, one.source, hour, str(Outcome.FAILED), one.shard] -= 1
+        counts[one.key.epoch, what.identity.source, hour, str(effect.outcome), one.shard] += 1
     tx.write(_SETTLE, sorted(rows))
     deliveries.add(tx, counts)
+    sources_state.became_pages(tx, what.identity.source, [one.handled_at for one, _ in moved])
 
 
 def _failed_again(tx: Transaction, retry: RetryArrival, what: Broken, told: Attempt) -> Outcome:

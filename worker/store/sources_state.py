@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -28,6 +28,7 @@ _RESUME: Final = """UPDATE source_state SET state = 'active', since = ?, reason 
 _SUMS: Final = """SELECT coalesce(sum(n), 0), coalesce(sum(CASE WHEN outcome = 'failed' THEN n ELSE 0 END), 0)
   FROM outcome_count
   WHERE epoch IN (SELECT epoch FROM ledger_epoch UNION SELECT ?) AND source = ? AND hour >= ? AND hour <= ?"""
+_SINK: Final = "UPDATE source_state SET baseline_failed = baseline_failed - ? WHERE source = ? AND baseline_hour = ?"
 _ACTION: Final = "INSERT INTO operator_action (at, action, filter, count, note, who) VALUES (?, ?, ?, 1, ?, ?)"
 
 
@@ -82,6 +83,14 @@ def resume(tx: Transaction, source: str, change: SourceChange, epoch: str) -> bo
         return False
     _act(tx, "resume", name, change)
     return True
+
+
+def became_pages(tx: Transaction, source: str, failed_at: Sequence[int]) -> None:
+    """Forget failures of before the last resume in what the source's failures are counted from: they sink the sums."""
+    for since, hour in tx.run("SELECT since, baseline_hour FROM source_state WHERE source = ?", source):
+        count = sum(at < since and at // HOUR_US == hour for at in failed_at)
+        if count:
+            tx.run(_SINK, count, source, hour)
 
 
 def past_ceiling(tx: Transaction, sources: Iterable[str], ceiling: Ceiling, *, epoch: str, now: int) -> list[Paused]:
