@@ -209,6 +209,14 @@ def test_an_acknowledged_difference_balances_and_anything_beyond_it_does_not(
     assert acknowledge(stream, store, note="again", now=NOW) == {}
 
 
+def test_an_outcome_that_comes_late_needs_no_acknowledgement_any_more(stream: PageStream, store: SqlStore) -> None:
+    store.note_accepted(epoch=OTHER, accepted=4, first_waiting=None, now=NOW)
+    acknowledge(stream, store, note="the power cut of May", now=NOW)
+    commit(store, moved(page("x", "t"), epoch=OTHER))
+    result = audit(stream, store)
+    assert (result.balanced, result.accepted, result.acknowledged) == (True, 4, 3)
+
+
 def test_an_acknowledged_surplus_is_still_known_when_its_epoch_is_lost(
     stream: PageStream, store: SqlStore, client: redis.Redis
 ) -> None:

@@ -135,8 +135,10 @@ def _present(reading: Reading) -> EpochSum:
 
 def _past(one: EpochLedger) -> EpochSum:
     """Weigh an epoch whose stream is gone, of which the accepted count is known as it was noted last."""
-    lost = max(0, one.accepted_noted - one.delivered - one.acknowledged)
-    accepted = one.delivered + one.acknowledged + lost
+    accepted = max(one.accepted_noted, one.delivered + min(0, one.acknowledged))
+    acknowledged = min(one.acknowledged, accepted - one.delivered)  # what came late after all needs none
+    lost = accepted - one.delivered - acknowledged
+    one = replace(one, acknowledged=acknowledged)
     return _sum(one, present=False, accepted=accepted, waiting=0, difference=lost)
 
 

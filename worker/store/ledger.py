@@ -16,9 +16,10 @@ from worker.store.sources_state import NOT_PAUSED
 
 _NOTED: Final = """SELECT epoch, accepted, acknowledged, acknowledged_note, pruned_serial FROM ledger_epoch
   ORDER BY first_seen"""
+# A row with last_seen 0 is not from a note of the epoch itself.
 _ACKNOWLEDGE: Final = """INSERT INTO ledger_epoch
     (epoch, first_seen, last_seen, accepted, acknowledged, acknowledged_note)
-  VALUES (?, ?, ?, 0, ?, ?) ON CONFLICT (epoch) DO UPDATE SET
+  VALUES (?, ?, 0, 0, ?, ?) ON CONFLICT (epoch) DO UPDATE SET
     acknowledged = ledger_epoch.acknowledged + excluded.acknowledged, acknowledged_note = excluded.acknowledged_note"""
 
 
@@ -86,7 +87,7 @@ def acknowledge(tx: Transaction, differences: Mapping[str, int], note: str, now:
     """Add to what is acknowledged of epochs, with one note, and put it on record."""
     note = clean.text(note, clean.MESSAGE_CHARS)
     for epoch, difference in sorted(differences.items()):
-        tx.run(_ACKNOWLEDGE, clean.text(epoch), now, now, difference, note)
+        tx.run(_ACKNOWLEDGE, clean.text(epoch), now, difference, note)
     tx.run(
         "INSERT INTO operator_action (at, action, filter, count, note) VALUES (?, 'acknowledge', ?, ?, ?)",
         now,

@@ -23,8 +23,11 @@ _STEPS: Final = """SELECT ms, seq, serial, before_ms, before_seq, before_serial,
       ORDER BY ms, seq LIMIT ?) AS part
     WINDOW w AS (ORDER BY ms, seq)) AS step
   WHERE before_serial IS NULL OR after_serial IS NULL OR serial <> before_serial + 1 ORDER BY ms, seq"""
-_ENTRIES: Final = """SELECT ms, seq, serial FROM delivery WHERE epoch = ? AND serial BETWEEN ? AND ?
-  ORDER BY ms, seq LIMIT ?"""
+_ENTRIES: Final = """SELECT ms, seq, serial FROM (
+    SELECT ms, seq, serial, lead(ms) OVER (ORDER BY ms, seq) AS after_ms
+    FROM (SELECT ms, seq, serial FROM delivery WHERE epoch = ? AND (ms, seq) > (?, ?) AND serial IS NOT NULL
+      ORDER BY ms, seq LIMIT ?) AS part) AS step
+  WHERE after_ms IS NULL OR serial BETWEEN ? AND ? ORDER BY ms, seq"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,12 @@ def runs(tx: Transaction, epoch: str) -> list[Run]:
 
 def entries(tx: Transaction, epoch: str, first: int, last: int, limit: int) -> list[tuple[str, int]]:
     """Return entries with their numbers, of those from ``first`` to ``last``."""
-    return [(_name(row), row[2]) for row in tx.run(_ENTRIES, clean.text(epoch), first, last, limit)]
+    found: list[Row] = []
+    position = (-1, -1)
+    while len(found) < limit and (rows := tx.run(_ENTRIES, clean.text(epoch), *position, PORTION, first, last)):
+        found += [row for row in rows if first <= row[2] <= last]  # the last of a portion is always among them
+        position = rows[-1][:2]
+    return [(_name(row), row[2]) for row in found[:limit]]
 
 
 def _runs_of(rows: list[Row]) -> Iterator[Run]:

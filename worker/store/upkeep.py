@@ -45,7 +45,7 @@ def upkeep(tx: Transaction, *, now: int) -> Mapping[str, int]:
 
 def _is_new(tx: Transaction, epoch: str) -> bool:
     """Tell whether the stream was made anew since the last note: what was in the old one is lost."""
-    noted = {row[0] for row in tx.run("SELECT epoch FROM ledger_epoch")}
+    noted = {row[0] for row in tx.run("SELECT epoch FROM ledger_epoch WHERE last_seen > 0")}
     return bool(noted) and clean.text(epoch) not in noted
 
 
