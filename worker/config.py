@@ -172,7 +172,11 @@ class Settings(BaseModel):
         90, "days", "How long it is known what became of a single payload; what was counted stays counted for ever."
     )
     payload_days: int = _count(
-        0, "days", "How long the bytes of payloads are kept, those of open failures longer; 0: for ever.", least=0
+        0,
+        "days",
+        "How long bytes are kept after they came first, however often they came since; those of open failures longer; "
+        "0: for ever.",
+        least=0,
     )
     fetch_timeout_seconds: float = _seconds(30, "Total time for one request, redirects and body included.")
     fetch_batch: int = _count(100, "items", "Most items that one fetch task claims.")
