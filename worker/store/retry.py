@@ -151,6 +151,16 @@ def _lease(row: Row, entry: str | None) -> FailureLease:
     )
 
 
+def release(tx: Transaction, lease: FailureLease) -> None:
+    """Give a leased failure back; see ``Store.release_failure``."""
+    tx.run(
+        """UPDATE failure SET attempts = attempts - 1, lease_until = NULL, lease_token = NULL
+        WHERE id = ? AND lease_token = ?""",
+        lease.id,
+        lease.token,
+    )
+
+
 def settle(tx: Transaction, retry: RetryArrival, packed: Sequence[Packed], *, worker: str, now: int) -> Outcome:
     """Settle a leased failure; see ``Store.commit_retry``. Raises ``LeaseLostError``, ``StoreConflict``."""
     what = observed(retry.payload, retry.payload_hash, retry.result, retry.observed_at)

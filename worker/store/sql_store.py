@@ -101,6 +101,10 @@ class SqlStore:
         except retry.LeaseLostError:
             return None
 
+    def release_failure(self, lease: FailureLease) -> None:
+        """See ``Store``."""
+        self._write(lambda tx: retry.release(tx, lease))
+
     def claim_items(
         self, *, limit: int, per_host: Mapping[str, int], budgets: Mapping[str, int], run: str, lease_us: int, now: int
     ) -> list[ItemLease]:
