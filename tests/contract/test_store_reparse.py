@@ -289,16 +289,16 @@ def test_workers_and_a_reparse_at_the_same_time_leave_every_page_whole(store: Sq
         lambda own: [own.commit(arrivals[at : at + 10], worker="w", now=NOW) for at in range(0, 300, 10)],
         lambda own: _reparse_all(own, 12),
     )
-    assert not errors, f"seed {seed}: {errors}"
+    assert not errors, errors
     histories: dict[str, list[tuple[Any, ...]]] = {key: [] for key in keys}
     for key, *segment in rows(store, HISTORY):
         histories[key].append(tuple(segment))
     for key, *head in rows(store, HEADS):
         history = histories[key]
-        assert head == [*history[-1], len(history)], f"seed {seed}"
+        assert head == [*history[-1], len(history)]
         ends = [(last_seen, content) for content, _, last_seen in history]
-        assert ends == sorted(ends), f"seed {seed}"
-        assert all(one[0] != other[0] for one, other in itertools.pairwise(history)), f"seed {seed}"
+        assert ends == sorted(ends)
+        assert all(one[0] != other[0] for one, other in itertools.pairwise(history))
 
 
 def _reparse_all(store: SqlStore, times: int) -> None:
