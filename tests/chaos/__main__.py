@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -18,33 +20,51 @@ def main() -> int:
     """Run, write the report, and return 0 when all holds."""
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    path = given.report
-    reports: list[dict[str, Any]] = []
-    for number, store in enumerate(given.store or get_args(StoreKind)):
-        options = Options(
-            store=store,
-            seed=given.seed + number,
-            seconds=given.seconds,
-            rate=given.rate,
-            folder=path.with_suffix("") / store,
-            longest=given.longest,
-        )
-        say(f"chaos on {store}: seed {options.seed}, {options.seconds:.0f} s; logs in {options.folder}")
-        reports.append(chaos.run_plain(options, given.variant) if given.pipeline == "celery" else chaos.run(options))
-        report.write(reports, path)
-        for one in reports[-1]["verdicts"]:
-            say(f"{'ok   ' if one['holds'] else 'WRONG'} {one['name']}: {one['seen']}")
-    say(f"{sum(one['kills_in_all'] for one in reports):,} SIGKILLs; report: {path}")
+    reports = [_run(given)] if given.store else _both(given)
+    report.write(reports, given.report)
+    say(f"{sum(one['kills_in_all'] for one in reports):,} SIGKILLs; report: {given.report}")
     return 0 if all(one["holds"] for one in reports) else 1
+
+
+def _run(given: argparse.Namespace) -> dict[str, Any]:
+    options = Options(
+        store=given.store,
+        seed=given.seed,
+        seconds=given.seconds,
+        rate=given.rate,
+        folder=given.report.with_suffix("") / given.store,
+        longest=given.longest,
+    )
+    say(f"chaos on {options.store}: seed {options.seed}, {options.seconds:.0f} s; logs in {options.folder}")
+    made = chaos.run_plain(options, given.variant) if given.pipeline == "celery" else chaos.run(options)
+    for one in made["verdicts"]:
+        say(f"{options.store}: {'ok   ' if one['holds'] else 'WRONG'} {one['name']}: {one['seen']}")
+    return made
+
+
+def _both(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run both stores at the same time, each in a process of its own with its own servers."""
+    options = ("seconds", "rate", "longest", "pipeline", "variant")
+    again = [f"--{name}={getattr(given, name)}" for name in options]
+    runs: list[tuple[Path, subprocess.Popen[bytes]]] = []
+    for number, store in enumerate(get_args(StoreKind)):
+        path = given.report.with_suffix("") / f"{store}.md"
+        command = [sys.executable, "-m", "tests.chaos", *again, f"--store={store}", f"--report={path}"]
+        runs.append((path, subprocess.Popen([*command, f"--seed={given.seed + number}"])))
+    try:
+        for _, process in runs:
+            process.wait()
+    finally:
+        for _, process in runs:
+            process.terminate()
+    return [one for path, _ in runs for one in json.loads(path.with_suffix(".json").read_text())]
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos", description="Faults under load, then the invariants."
     )
-    parser.add_argument(
-        "--store", action="append", choices=get_args(StoreKind), help="default: both, one after another"
-    )
+    parser.add_argument("--store", choices=get_args(StoreKind), help="default: both at the same time")
     parser.add_argument("--seconds", type=float, default=900, help="under load, for each store (default %(default)s)")
     parser.add_argument("--seed", type=int, default=2026, help="of plan and pages; the second store has the next one")
     parser.add_argument("--rate", type=float, default=60, help="pages a second (default %(default)s)")
