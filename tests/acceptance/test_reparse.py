@@ -134,7 +134,7 @@ def _elsewhere(penstock: Penstock, pages: dict[str, dict[str, Any]]) -> None:
     try:
         other.home.mkdir()
         shutil.copy(penstock.home / "sources.toml", other.home)
-        assert other.json("push", archive) == {"pushed": 7, "skipped": 1, "errors": []}
+        assert other.json("push", archive) == {"pushed": 7, "skipped": 1, "refused": 0, "errors": []}
         other.run("work", "--drain", "--only", "ingest,retry")
         found = other.export()
         assert set(found) == {"site/1", "site/2", "site/3"}
