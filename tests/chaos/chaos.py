@@ -122,7 +122,12 @@ def run(options: Options) -> dict[str, Any]:
         accountant = Accountant(product, stage.load, stage.course.note)
         stage.site.before_flush, stage.site.after_loss = accountant.check, accountant.after_loss
         alone = Undisturbed(pushes, stage.folder / "undisturbed", options.folder / "undisturbed.log")
-        left = stage.play(product.left, alone.begin)
+
+        def meanwhile(pages: int) -> None:
+            accountant.check()
+            alone.begin(pages)
+
+        left = stage.play(product.left, meanwhile)
         done = pushes[: stage.load.begun]
         end = End(product=product, told=stage.load.told, pushes=done, left=left, undisturbed=alone.url())
         verdicts = [*judge(end), *verdicts_of_course(stage.course, stage.site)]

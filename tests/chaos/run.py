@@ -152,6 +152,7 @@ class Accountant:
 
     def __init__(self, product: Product, load: Load, note: Callable[[str], None]) -> None:
         self._product, self._load, self._note = product, load, note
+        self._flushed_ms = 0.0
 
     def missing(self) -> dict[str, float]:
         """Return acknowledged entries that are neither in the stream nor in the store, with their times.
@@ -165,13 +166,22 @@ class Accountant:
         return {one: at for one, (_, at) in acked.items() if one not in here}
 
     def check(self) -> None:
-        """Nothing may be missing now."""
-        self._vanished(self.missing())
+        """Nothing may be missing now but what was on its way to the producer when Redis was flushed."""
+        missing = self.missing()
+        late = {one for one in missing if self._is_flushed(one)}
+        self._load.lose(late, "redis_flush")
+        self._vanished(missing.keys() - late)
+
+    def _is_flushed(self, entry: str) -> bool:
+        """Tell whether an entry was made before the last flush: its id begins with the time."""
+        return int(entry.partition("-")[0]) <= self._flushed_ms
 
     def after_loss(self, at: float, why: str) -> None:
         """Push again what a flush took, or what Redis had not written yet when it was killed."""
+        if why == "redis_flush":
+            self._flushed_ms = time.time() * 1000
         missing = self.missing()
-        excused = {one for one, acked in missing.items() if why == "redis_flush" or acked > at - TAIL_SECONDS}
+        excused = {one for one, acked in missing.items() if acked > at - TAIL_SECONDS or self._is_flushed(one)}
         self._vanished({one: when for one, when in missing.items() if one not in excused})
         self._load.lose(excused, why)
         if why == "redis_flush":
