@@ -28,7 +28,7 @@ lint: install ## check style, types and import rules
 test: lint ## lint, then run every test
 	@echo "==> pytest" && $(BIN)/pytest -n 2 --dist worksteal
 
-chaos: install ## a quarter of an hour of faults under load on each store, and a report in var/chaos
+chaos: install ## half an hour of faults under load, a quarter on each store, and a report in var/chaos
 	@$(BIN)/python -m tests.chaos
 
 lock: ## choose the newest versions that pyproject.toml allows (needs uv)
