@@ -125,20 +125,15 @@ def _pull(ctx: Context) -> Counter[str]:
 
 
 def settle_all(ctx: Context, entries: Sequence[Entry], ends: float) -> Counter[str]:
-    """Handle what was read. What is left when the pull or the worker is to end, or the store is away, is given back."""
+    """Handle what was read. What is left when the pull or the worker is to end is given back."""
     done: Counter[str] = Counter()
-    left = {entry.id: None for entry in entries}
-    try:
-        for batch in batches(ctx, entries):
-            done += settle(ctx, batch)
-            for arrival in batch:
-                del left[arrival.entry_id]
-            if ctx.stopping() or ctx.clock.monotonic() >= ends:
-                break
-    except Transient:
-        ctx.stream.give_back(list(left))
-        raise
-    ctx.stream.give_back(list(left))
+    handled = 0
+    for batch in batches(ctx, entries):
+        done += settle(ctx, batch)
+        handled += len(batch)
+        if ctx.stopping() or ctx.clock.monotonic() >= ends:
+            break
+    ctx.stream.give_back([entry.id for entry in entries[handled:]])
     return done
 
 

@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,18 @@ app.steps["consumer"].add(Pump)
 
 ENSURE_SECONDS = 2.0
 RELIEF_SECONDS = 400.0  # longer than a relief takes that does not hang
+_PARTS = (
+    "audit.watch",
+    "embedded.users",
+    "fetcher",
+    "hosts",
+    "plugins",
+    "sandbox",
+    "store.postgres",
+    "store.sqlite",
+    "stream",
+    "telemetry",
+)
 TRIAL_SECONDS = 60.0  # how long a suspect page may take by the wall clock
 
 
@@ -162,14 +174,8 @@ class SystemClock:
 
 def _load_parts() -> None:
     """Import what the processes of the pool will need, and connect to nothing."""
-    from worker import fetcher, hosts, plugins, sandbox, store, stream, telemetry
-    from worker.audit import watch
-    from worker.embedded import keeper, users
-    from worker.store import postgres, sqlite
-
-    _ = (fetcher, hosts, plugins, sandbox, store, stream, telemetry, watch, keeper, users, postgres, sqlite)
-    open_stream(runtime())
-    runtime().ensure_servers()
+    for name in _PARTS:
+        import_module(f"worker.{name}")
 
 
 def build_context() -> Context:
@@ -380,8 +386,7 @@ def _worker_begins(**_: Any) -> None:
     """Look after the servers from before Celery connects: a Redis that is full would not let it."""
     # All modules are loaded by now: a pool process that is forked while this thread imports would wait for ever for the
     # import's lock, whose holder it does not have.
-    with suppress(PenstockError):  # the start itself tells of it
-        _load_parts()
+    _load_parts()
     threading.Thread(target=_look_after_servers, name="servers", daemon=True).start()
 
 

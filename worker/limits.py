@@ -53,10 +53,11 @@ class Limited:
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         self._pid = os.getpid()
 
-    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+    def _interrupt(self, _number: int, frame: FrameType | None) -> None:
         if self._on:
             self._fired = True
-            raise TimeLimit(told(self._seconds))
+            if frame is None or frame.f_code is not Limited.__exit__.__code__:  # that takes the timers off, and raises
+                raise TimeLimit(told(self._seconds))
 
 
 def told(seconds: float) -> str:

@@ -188,9 +188,7 @@ class Sandbox:
         fresh = process.pages == 0
         try:
             found = process.ask(request, seconds=self._trial_seconds, stopping=self._stopping)
-        except (
-            BaseException
-        ):  # whatever was interrupted, its answer may still come, and would be taken for the next one's
+        except BaseException:  # an answer that still comes would be taken for the next page's
             self.close()
             raise
         if isinstance(found, Ending):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -14,9 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from worker.limits import die_with
 from worker.pump import ROLES
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 GRACE_SECONDS = 45.0
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
@@ -66,7 +65,7 @@ class Child:
             stdout=output,
             stderr=subprocess.STDOUT if output is not None else None,
             start_new_session=True,
-            preexec_fn=(lambda: _die_with(parent)) if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads yet)
+            preexec_fn=(lambda: die_with(parent)) if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads yet)
         )
 
     def ended(self) -> int | None:
@@ -82,12 +81,6 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
-
-
-def _die_with(parent: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
-        os._exit(1)
 
 
 def penstock(*arguments: str) -> list[str]:

@@ -223,6 +223,9 @@ def test_upkeep_frees_leases_and_refetches_what_was_in_a_lost_stream(store: SqlS
     again = claim(store, now=LATER)[0]
     store.item_pushed(again, entry="2-1", now=LATER)
     much_later = LATER + 20 * 60 * SECOND
+    assert store.note_accepted(epoch="e2", accepted=7, first_waiting="1-1", now=LATER).items_due_again == 0
+    overtaken = store.note_accepted(epoch="e2", accepted=6, first_waiting="1-1", now=LATER)
+    assert (overtaken.accepted, overtaken.items_due_again) == (7, 0)
     assert store.note_accepted(epoch="e2", accepted=1, first_waiting="1-1", now=much_later).items_due_again == 0
     assert store.note_accepted(epoch="e2", accepted=1, first_waiting=None, now=much_later).items_due_again == 1
     assert store.note_accepted(epoch="e2", accepted=0, first_waiting=None, now=LATER).items_due_again == 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tasks.errors import UsageError
+from tasks.errors import Transient, UsageError
 from worker.cli.output import Json, counts, say, say_json, warn
 
 if TYPE_CHECKING:
@@ -52,25 +53,27 @@ def audit(
         if not differences:
             warn("the ledger balances: there is nothing to acknowledge")
     result = weigh(stream, store, search=not metrics)
-    _remember(stream, store, time.time_ns() // 1000)
     if metrics:
         _print_metrics(result)
-        return
-    if json:
+    elif json:
         from dataclasses import asdict
 
         say_json(asdict(result))
     else:
         _print(result)
-    if not result.balanced:
+    _remember(stream, store, time.time_ns() // 1000)
+    if not result.balanced and not metrics:
         raise typer.Exit(1)
 
 
 def _remember(stream: PageStream, store: SqlStore, now: int) -> None:
     """Note in the store what Redis counts, so that the next audit tells when Redis has lost it."""
-    snapshot = stream.snapshot()
-    if snapshot.epoch is not None:
-        store.note_accepted(epoch=snapshot.epoch, accepted=snapshot.accepted, first_waiting=snapshot.first_id, now=now)
+    with suppress(Transient):  # the answer stands; the workers note it too
+        snapshot = stream.snapshot()
+        if snapshot.epoch is not None:
+            store.note_accepted(
+                epoch=snapshot.epoch, accepted=snapshot.accepted, first_waiting=snapshot.first_id, now=now
+            )
 
 
 def _note(text: str) -> str:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final, Literal
-
-import orjson
 
 from tasks.steps.dedupe import Identity
 from tasks.steps.page import Payload
 from worker.store import clean, envelopes, payloads
 from worker.store.driver import Row, Transaction, statement
-from worker.store.failures import OPEN
+from worker.store.failures import OPEN, payload_of
 
 Key = tuple[Any, ...]
 
@@ -126,24 +123,12 @@ def _revision(row: Row) -> Archived:
 def _failure(row: Row) -> Archived:
     source, item_key, observed_at, packed, payload_hash = row[:5]
     body = _unpacked(packed)
-    payload = None if body is None else Payload(
-        source=source,
-        body=body,
-        item=row[5],
-        url=row[6],
-        fetched_at=datetime.fromisoformat(row[7]) if row[7] else None,
-        content_type=row[8],
-        status=row[9],
-        depth=row[10],
-        parent=row[11],
-        extra=orjson.loads(row[12]),
-    )  # fmt: skip
     return Archived(
         kind="failure",
         identity=Identity(source, item_key),
         observed_at=observed_at,
         payload_hash=payload_hash,
-        payload=payload,
+        payload=None if body is None else payload_of(source, row[5:13], body),
     )
 
 

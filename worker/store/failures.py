@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
+
+import orjson
 
 from tasks.steps.dedupe import Identity
 from tasks.steps.page import Payload
@@ -153,6 +156,23 @@ def envelope(payload: Payload) -> Row:
         clean.whole(payload.depth),
         clean.text(payload.parent),
         clean.to_json(dict(payload.extra)),
+    )
+
+
+def payload_of(source: str, columns: Row, body: bytes) -> Payload:
+    """Return the payload that ``envelope`` wrote into these columns."""
+    item, url, fetched_at, content_type, status, depth, parent, extra = columns
+    return Payload(
+        source=source,
+        body=body,
+        item=item,
+        url=url,
+        fetched_at=datetime.fromisoformat(fetched_at) if fetched_at else None,
+        content_type=content_type,
+        status=status,
+        depth=depth,
+        parent=parent,
+        extra=orjson.loads(extra),
     )
 
 

@@ -40,20 +40,13 @@ _MARKS: Final = statement(
     id="int",
 )
 _UPDATE: Final = statement(
-    """UPDATE revision SET parser = r.parser, parser_version = r.parser_version, title = r.title,
-      published_at = r.published_at, published_raw = r.published_raw, fields = r.fields, related = r.related
-    FROM {rows} WHERE revision.page_id = r.page_id AND revision.first_seen = r.first_seen
-      AND revision.content_hash = r.content_hash""",
+    f"""UPDATE revision SET {", ".join(f"{name} = r.{name}" for name in revisions.UNDERSTOOD)}
+    FROM {{rows}} WHERE revision.page_id = r.page_id AND revision.first_seen = r.first_seen
+      AND revision.content_hash = r.content_hash""",  # noqa: S608 (constants)
     page_id="int",
     first_seen="int",
     content_hash="text",
-    parser="text",
-    parser_version="int",
-    title="text",
-    published_at="text",
-    published_raw="text",
-    fields="text",
-    related="text",
+    **revisions.UNDERSTOOD,
 )
 
 

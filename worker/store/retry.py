@@ -6,14 +6,11 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
-
-import orjson
 
 from tasks.errors import StoreConflict
 from tasks.ports import FailureLease
-from tasks.steps.page import Outcome, Payload, RetryArrival
+from tasks.steps.page import Outcome, RetryArrival
 from worker.store import attempts, deliveries, failures, frontier, payloads, sources_state
 from worker.store.attempts import Attempt
 from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, observed
@@ -126,21 +123,10 @@ def _last_entry(tx: Transaction, failure_id: int, payload_hash: str) -> str | No
 
 
 def _lease(row: Row, entry: str | None) -> FailureLease:
-    payload = Payload(
-        source=row[1],
-        item=row[2],
-        url=row[3],
-        fetched_at=datetime.fromisoformat(row[4]) if row[4] else None,
-        content_type=row[5],
-        status=row[6],
-        depth=row[7],
-        parent=row[8],
-        extra=orjson.loads(row[9]),
-        body=b"" if row[11] is None else payloads.unpack(bytes(row[11])),
-    )
+    body = b"" if row[11] is None else payloads.unpack(bytes(row[11]))
     return FailureLease(
         id=row[0],
-        payload=payload,
+        payload=failures.payload_of(row[1], row[2:10], body),
         payload_hash=row[10],
         observed_at=row[12],
         error_class=row[13],

@@ -12,10 +12,20 @@ from tasks.steps.page import ParsedPage
 from worker.store import clean, envelopes
 from worker.store.batch import Sighting
 from worker.store.deliveries import sighting_of
-from worker.store.driver import Row, Transaction, statement
+from worker.store.driver import Kind, Row, Transaction, statement
 from worker.store.pages import StoredPage
 
-_DATA: Final = "payload_hash, envelope, parser, parser_version, title, published_at, published_raw, fields, related"
+UNDERSTOOD: Final[dict[str, Kind]] = {
+    "parser": "text",
+    "parser_version": "int",
+    "title": "text",
+    "published_at": "text",
+    "published_raw": "text",
+    "fields": "text",
+    "related": "text",
+}
+_KINDS: Final[dict[str, Kind]] = {"payload_hash": "text", "envelope": "text", **UNDERSTOOD}
+_DATA: Final = ", ".join(_KINDS)
 _INSERT: Final = statement(
     f"""INSERT INTO revision (page_id, content_hash, first_seen, last_seen, {_DATA})
     SELECT page_id, content_hash, first_seen, last_seen, {_DATA} FROM {{rows}}""",  # noqa: S608 (constants)
@@ -23,15 +33,7 @@ _INSERT: Final = statement(
     content_hash="text",
     first_seen="int",
     last_seen="int",
-    payload_hash="text",
-    envelope="text",
-    parser="text",
-    parser_version="int",
-    title="text",
-    published_at="text",
-    published_raw="text",
-    fields="text",
-    related="text",
+    **_KINDS,
 )
 _COPY: Final = statement(
     f"""INSERT INTO revision (page_id, content_hash, first_seen, last_seen, {_DATA})
@@ -54,21 +56,13 @@ _MOVE: Final = statement(
     stored="int",
 )
 _RETELL: Final = statement(
-    f"""UPDATE revision SET {", ".join(f"{name} = r.{name}" for name in _DATA.split(", "))} FROM {{rows}}
+    f"""UPDATE revision SET {", ".join(f"{name} = r.{name}" for name in _KINDS)} FROM {{rows}}
     WHERE revision.page_id = r.page_id AND revision.first_seen = r.first_seen
       AND revision.content_hash = r.content_hash""",  # noqa: S608 (constants)
     page_id="int",
     content_hash="text",
     first_seen="int",
-    payload_hash="text",
-    envelope="text",
-    parser="text",
-    parser_version="int",
-    title="text",
-    published_at="text",
-    published_raw="text",
-    fields="text",
-    related="text",
+    **_KINDS,
 )
 _HISTORY: Final = statement(
     """SELECT revision.page_id, content_hash, first_seen, last_seen

@@ -23,12 +23,13 @@ _LOST_US: Final = 600_000_000  # how long a page's way into the stream and out o
 def note_accepted(tx: Transaction, *, epoch: str, accepted: int, first_waiting: str | None, now: int) -> Noted:
     """Note the epoch's accepted count, and make items due again that Redis lost; see ``Store.note_accepted``.
 
-    All of them, when the stream is new or counts lower than it did; else those whose entry has been gone for long.
+    All of them, when the stream is new; else those whose entry has been gone for long. (A count below what was noted
+    says nothing here: another process may have counted later and noted first.)
     """
     is_new = _is_new(tx, epoch)
     noted = int(tx.run(_NOTE, clean.text(epoch), now, now, accepted)[0][0])
     oldest = now if first_waiting is None else min(now, int(first_waiting.partition("-")[0]) * 1000)
-    before = now if is_new or noted > accepted else oldest - _LOST_US
+    before = now if is_new else oldest - _LOST_US
     return Noted(noted, frontier.push_again(tx, before, now))
 
 
