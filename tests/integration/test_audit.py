@@ -16,17 +16,10 @@ from tests.support.arrivals import NOW, commit, moved, page
 from worker.audit import acknowledge, audit
 from worker.audit.metrics import exposition
 from worker.store import SqlStore, open_store
-from worker.stream import PageStream, connect
+from worker.stream import PageStream
 
 OTHER = "0123456789abcdef"
 _numbers = itertools.count()
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    opened = connect(redis_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

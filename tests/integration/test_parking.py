@@ -23,16 +23,9 @@ from tests.support.corpus import page
 from worker.app import build_context, runtime
 from worker.audit import audit
 from worker.store import SourceChange, SqlStore
-from worker.stream import GROUP, PageStream, connect
+from worker.stream import GROUP, PageStream
 
 _numbers = itertools.count()
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    opened = connect(redis_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

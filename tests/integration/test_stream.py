@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -15,13 +15,6 @@ from worker.stream import GROUP, PageStream, connect
 _numbers = itertools.count()
 
 OpenStream = Callable[..., PageStream]
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    opened = connect(redis_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
