@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import celery
 import structlog
 from celery import signals
-from kombu import Queue
 
 import tasks.base
 from tasks.base import Context, Limits
@@ -258,66 +257,19 @@ def _us(seconds: float) -> int:
 tasks.base.provide(build_context)
 
 
-def celery_settings() -> dict[str, Any]:
-    """Return Celery's settings; above each stands what breaks without it."""
+def _celery_settings() -> dict[str, Any]:
+    from worker.celery_settings import celery_settings
     from worker.embedded import kombu_url
 
     try:
         rt = runtime()
+        return celery_settings(rt.settings, broker_url=kombu_url(rt.redis_url))
     except PenstockError as error:  # read somewhere inside Celery, which would print a traceback
         sys.stderr.write(f"penstock: {error}\n")
         sys.exit(2)
-    queues = [Queue(role.queue) for role in ROLES.values()]
-    return {
-        "broker_url": kombu_url(rt.redis_url),
-        # 100 tries and then the worker exits: a Redis that is away for the night would end the crawl.
-        "broker_connection_max_retries": None,
-        "broker_connection_retry_on_startup": True,
-        # A READONLY or OOM answer of Redis would end the worker: celery#7946.
-        "broker_channel_error_retry": True,
-        "broker_transport_options": {
-            "global_keyprefix": f"{rt.settings.namespace}:celery:",
-            # A half-open connection would hang the consumer for minutes: celery#10302.
-            "socket_timeout": 10,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": rt.redis_url.startswith("redis"),
-            "health_check_interval": 10,
-        },
-        # The results are rows in the store; a result backend would only grow.
-        "result_backend": None,
-        "task_ignore_result": True,
-        # Pickle in a shared Redis is remote code execution.
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "event_serializer": "json",
-        "task_queues": [Queue("celery"), *queues],
-        "task_default_queue": "celery",  # where producers that speak Celery send ingest_page
-        "task_routes": {role.task: {"queue": role.queue} for role in ROLES.values()},
-        # Prefetched messages would wait behind a pull of 20 seconds while another worker idles.
-        "worker_prefetch_multiplier": 1,
-        "worker_disable_prefetch": True,
-        # A page that hangs in native code cannot be interrupted, only its process ended; shorter than the lease, so
-        # that nobody else works on its entries yet.
-        "task_time_limit": rt.settings.lease_seconds - 10,
-        # Native parsers leak; the process is replaced between two tasks, long before it meets its limit.
-        "worker_max_memory_per_child": min(600_000, rt.settings.process_memory // 2048),
-        # A page ended its process: the next task would wait 10 seconds for the last one, which cannot come back.
-        "worker_lost_wait": 0.1,
-        # SIGTERM waits for the pull in hand, which ends with its batch; what is left after this is given back.
-        "worker_soft_shutdown_timeout": 20,
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Else Celery replaces our log handlers, and the lines are no JSON any more.
-        "worker_hijack_root_logger": False,
-        "worker_redirect_stdouts": False,
-        # Flower is blind without them.
-        "worker_send_task_events": True,
-        "task_send_sent_event": True,
-        "worker_pool": "prefork",
-        "worker_concurrency": rt.settings.concurrency + 2,
-    }
 
 
-app.add_defaults(celery_settings)
+app.add_defaults(_celery_settings)
 
 # One byte that the main process shares with its pool: set, it asks them to stop after the batch in hand.
 _stop_flag: mmap.mmap | None = None
