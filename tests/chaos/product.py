@@ -35,6 +35,8 @@ SETTINGS = {
     "PROCESS_MEMORY": "600MiB",
     "RETRY_BASE_SECONDS": "0.5",
     "RETRY_MAX_SECONDS": "1",
+    # All pages of the trap fail; paused, it would hand over no more of them.
+    "FAILURE_CEILING_LEAST": "1000000",
 }
 IDS = """
 local ids, start = {}, '-'
