@@ -91,10 +91,11 @@ def understood(payload: Payload) -> Understood:
     return Understood(payload, body_hash, observed_at(payload, "0-0"), result)
 
 
-def work_on(payloads: Sequence[Payload]) -> None:
-    """Handle payloads in one transaction on this thread's connection, and report them as handled."""
-    handle_batch(connection(), payloads)
+def work_on(payloads: Sequence[Payload]) -> list[Outcome]:
+    """Handle payloads in one transaction on this thread's connection, report them as handled, and return how."""
+    outcomes = handle_batch(connection(), payloads)
     handled(len(payloads))
+    return outcomes
 
 
 def handle(at: Connection, payload: Payload) -> Outcome:

@@ -11,11 +11,12 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import ClassVar, Final
 
-import redis
+from redis import Redis
 
 from benchmarks import reference, work
 from benchmarks.reference import Rows
@@ -39,13 +40,14 @@ MODULES: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Room:
     """Where one run of one peer takes place: an empty Redis, an empty database, an empty folder."""
 
     redis_url: str  # unix://…, as redis-py takes it
     store_url: str = field(repr=False)  # postgresql://…
     home: Path  # for whatever files the peer wants
+    pages: int  # how many are pushed
     processes: int = PROCESSES
 
     @property
@@ -57,9 +59,14 @@ class Room:
         """Return the variables by which ``benchmarks.work`` and the workers' modules find all that."""
         return {work.REDIS_URL: self.redis_url, work.STORE_URL: self.store_url, work.PROGRESS: str(self.progress)}
 
-    def redis(self) -> redis.Redis:
-        """Open a client of this run's Redis."""
-        return redis.Redis.from_url(self.redis_url)
+    def redis(self) -> Redis:
+        """Return the client of this run's Redis, the same with each call."""
+        return self._client
+
+    @cached_property
+    def _client(self) -> Redis:
+        client: Redis = Redis.from_url(self.redis_url)
+        return client
 
 
 class Peer(ABC):
@@ -77,7 +84,7 @@ class Peer(ABC):
     def prepare(self, room: Room) -> None:
         """Make the tables."""
         with work.connect(room.store_url) as connection:
-            connection.execute(work.TABLES.read_bytes())
+            connection.execute(work.TABLES.read_bytes(), prepare=False)
 
     @abstractmethod
     def push(self, room: Room, payloads: Sequence[Payload]) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tasks.errors import PenstockError, Transient, UsageError
-from worker.cli import archive, audit, failures, ingress, look, run, sources, trace
+from worker.cli import archive, audit, bench, failures, ingress, look, run, sources, trace
 
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
@@ -50,7 +50,7 @@ def _root(
     pass
 
 
-for group in (run, ingress, look, archive, trace, audit, failures, sources):
+for group in (run, ingress, look, archive, trace, audit, failures, sources, bench):
     group.register(app)
 
 
