@@ -9,11 +9,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import ClassVar
+from typing import Any
 
 from benchmarks.peers import Peer, Room, python
-from benchmarks.peers.messages import message_of
 from tasks.steps.page import Payload
+from tasks.steps.payload import encode_fields
 
 STREAM = "pages"
 GROUP = "workers"
@@ -23,19 +23,20 @@ BATCH = 300
 class Bytewax(Peer):
     """Batches from a stream."""
 
-    name: ClassVar[str] = "bytewax"
-    settings: ClassVar[str] = f"batches of {BATCH} from a Redis stream with a consumer group; a cluster of 2 processes"
-    packages: ClassVar[tuple[str, ...]] = ("bytewax",)
+    name = "bytewax"
+    settings = f"batches of {BATCH} from a Redis stream with a consumer group; a cluster of 2 processes"
+    packages = ("bytewax",)
 
     def push(self, room: Room, payloads: Sequence[Payload]) -> None:
         """Add an entry a page."""
-        with room.redis() as client:
-            client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
-            for at in range(0, len(payloads), BATCH):
-                with client.pipeline(transaction=False) as pipe:
-                    for one in payloads[at : at + BATCH]:
-                        pipe.xadd(STREAM, dict(message_of(one)))
-                    pipe.execute()
+        client = room.redis()
+        client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        for at in range(0, len(payloads), BATCH):
+            with client.pipeline(transaction=False) as pipe:
+                for one in payloads[at : at + BATCH]:
+                    fields: Any = encode_fields(one)
+                    pipe.xadd(STREAM, fields)
+                pipe.execute()
 
     def commands(self, room: Room) -> list[list[str]]:
         """Return bytewax's own command for each process of a cluster."""

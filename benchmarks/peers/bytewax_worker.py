@@ -13,8 +13,8 @@ from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from benchmarks import work
 from benchmarks.peers.bytewax import BATCH, GROUP, STREAM
-from benchmarks.peers.messages import payload_of
 from tasks.steps.page import Payload
+from tasks.steps.payload import MAX_BODY, decode_fields
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 Page = tuple[bytes, Payload]  # with the ID of its entry
@@ -56,8 +56,7 @@ class StoringSink(DynamicSink[Page]):
 
 
 def _page(entry: Entry) -> Page:
-    fields = {name.decode(): value.decode() for name, value in entry[1].items()}
-    return entry[0], payload_of(**fields)
+    return entry[0], decode_fields(entry[1], max_body=MAX_BODY)
 
 
 def _client() -> redis.Redis:

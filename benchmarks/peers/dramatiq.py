@@ -7,11 +7,10 @@ https://dramatiq.io/guide.html#workers · https://dramatiq.io/reference.html#dra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from benchmarks.peers import Peer, Room, python
-from benchmarks.peers.messages import message_of
 from tasks.steps.page import Payload
+from tasks.steps.payload import to_envelope
 
 QUEUE = "pages"
 ACTOR = "handle_page"
@@ -21,10 +20,10 @@ THREADS = 2
 class Dramatiq(Peer):
     """A task a page."""
 
-    name: ClassVar[str] = "dramatiq"
-    settings: ClassVar[str] = f"an actor a page; Redis broker; 2 processes of {THREADS} threads; acknowledged when done"
-    packages: ClassVar[tuple[str, ...]] = ("dramatiq",)
-    share: ClassVar[float] = 0.1
+    name = "dramatiq"
+    settings = f"an actor a page; Redis broker; 2 processes of {THREADS} threads; acknowledged when done"
+    packages = ("dramatiq",)
+    share = 0.1
 
     def push(self, room: Room, payloads: Sequence[Payload]) -> None:
         """Enqueue a message a page."""
@@ -34,8 +33,8 @@ class Dramatiq(Peer):
         broker = RedisBroker(url=room.redis_url)
         broker.declare_queue(QUEUE)
         for payload in payloads:
-            kwargs = dict(message_of(payload))
-            broker.enqueue(Message(queue_name=QUEUE, actor_name=ACTOR, args=(), kwargs=kwargs, options={}))
+            args = (to_envelope(payload),)
+            broker.enqueue(Message(queue_name=QUEUE, actor_name=ACTOR, args=args, kwargs={}, options={}))
         broker.close()
 
     def commands(self, room: Room) -> list[list[str]]:

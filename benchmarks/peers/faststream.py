@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import ClassVar
 
 from benchmarks.peers import Peer, Room, python
-from benchmarks.peers.messages import message_of
 from tasks.steps.page import Payload
+from tasks.steps.payload import to_envelope
 
 STREAM = "pages"
 GROUP = "workers"
@@ -21,15 +20,14 @@ BATCH = 300
 class FastStream(Peer):
     """Batches from a stream."""
 
-    name: ClassVar[str] = "faststream"
-    settings: ClassVar[str] = f"batches of {BATCH} from a Redis stream with a consumer group, uvloop; 2 processes"
-    packages: ClassVar[tuple[str, ...]] = ("faststream",)
+    name = "faststream"
+    settings = f"batches of {BATCH} from a Redis stream with a consumer group, uvloop; 2 processes"
+    packages = ("faststream",)
 
     def push(self, room: Room, payloads: Sequence[Payload]) -> None:
         """Publish a message a page."""
-        with room.redis() as client:
-            # The subscriber would make the group at the end of the stream, as it is meant to be there before.
-            client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        # The subscriber would make the group at the end of the stream: it is meant to be there before the producer.
+        room.redis().xgroup_create(STREAM, GROUP, id="0", mkstream=True)
         asyncio.run(_publish(room, payloads))
 
     def commands(self, room: Room) -> list[list[str]]:
@@ -42,7 +40,7 @@ async def _publish(room: Room, payloads: Sequence[Payload]) -> None:
 
     async with RedisBroker(room.redis_url) as broker:
         for payload in payloads:
-            await broker.publish(message_of(payload), stream=STREAM)
+            await broker.publish(to_envelope(payload), stream=STREAM)
 
 
 PEER = FastStream()

@@ -7,13 +7,12 @@ https://github.com/rmax/scrapy-redis/wiki/Usage · https://docs.scrapy.org/en/la
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import orjson
 
 from benchmarks.peers import Peer, Room, python
-from benchmarks.peers.messages import message_of
 from tasks.steps.page import Payload
+from tasks.steps.payload import to_envelope
 
 KEY = "pages"
 _AT_ONCE = 500
@@ -22,16 +21,15 @@ _AT_ONCE = 500
 class ScrapyRedis(Peer):
     """A request and an item a page."""
 
-    name: ClassVar[str] = "scrapy-redis"
-    settings: ClassVar[str] = "a request and an item a page, from a list in Redis, nothing fetched; 2 processes"
-    packages: ClassVar[tuple[str, ...]] = ("scrapy", "scrapy_redis")
-    share: ClassVar[float] = 0.1
+    name = "scrapy-redis"
+    settings = "a request and an item a page, from a list in Redis, nothing fetched; 2 processes"
+    packages = ("scrapy", "scrapy_redis")
+    share = 0.1
 
     def push(self, room: Room, payloads: Sequence[Payload]) -> None:
         """Append pages to the list, as JSON."""
-        with room.redis() as client:
-            for at in range(0, len(payloads), _AT_ONCE):
-                client.rpush(KEY, *(orjson.dumps(message_of(one)) for one in payloads[at : at + _AT_ONCE]))
+        for at in range(0, len(payloads), _AT_ONCE):
+            room.redis().rpush(KEY, *(orjson.dumps(to_envelope(one)) for one in payloads[at : at + _AT_ONCE]))
 
     def commands(self, room: Room) -> list[list[str]]:
         """Return a crawl for each process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -13,9 +14,9 @@ from scrapy.http import Response, TextResponse
 from scrapy_redis.spiders import RedisSpider
 
 from benchmarks import work
-from benchmarks.peers.messages import payload_of
 from benchmarks.peers.scrapy_redis import KEY
 from tasks.steps.page import Payload
+from tasks.steps.payload import from_envelope
 
 
 class PagesSpider(RedisSpider):
@@ -26,13 +27,12 @@ class PagesSpider(RedisSpider):
 
     def make_request_from_data(self, data: bytes) -> Request:
         """Return a request that brings its response along."""
-        page = orjson.loads(data)
-        return Request(page["url"], meta={"page": page}, dont_filter=True)
+        payload = from_envelope(orjson.loads(data))
+        return Request(payload.url, meta={"payload": payload}, dont_filter=True)
 
     def parse(self, response: Response, **_: Any) -> Iterator[Payload]:
         """Return the item of a page."""
-        page = response.meta["page"]
-        yield payload_of(item=page["item"], url=response.url, fetched_at=page["fetched_at"], body=response.text)
+        yield replace(response.meta["payload"], url=response.url, body=response.body)
 
 
 class BroughtPages:
@@ -40,7 +40,7 @@ class BroughtPages:
 
     def process_request(self, request: Request) -> Response:
         """Return the response."""
-        return TextResponse(request.url, body=request.meta["page"]["body"], encoding="utf-8", request=request)
+        return TextResponse(request.url, body=request.meta["payload"].body, request=request)
 
 
 class StoringPipeline:

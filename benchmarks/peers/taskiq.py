@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import ClassVar
 
 from benchmarks.peers import Peer, Room, python
-from benchmarks.peers.messages import message_of
 from tasks.steps.page import Payload
+from tasks.steps.payload import to_envelope
 
 TASK = "handle_page"
 THREADS = 2
@@ -20,12 +19,12 @@ THREADS = 2
 class Taskiq(Peer):
     """A task a page."""
 
-    name: ClassVar[str] = "taskiq"
-    settings: ClassVar[str] = (
+    name = "taskiq"
+    settings = (
         f"a task a page; Redis stream broker, orjson, uvloop; 2 processes of {THREADS} threads; acknowledged when done"
     )
-    packages: ClassVar[tuple[str, ...]] = ("taskiq", "taskiq_redis")
-    share: ClassVar[float] = 0.1
+    packages = ("taskiq", "taskiq_redis")
+    share = 0.1
 
     def push(self, room: Room, payloads: Sequence[Payload]) -> None:
         """Send a task a page."""
@@ -46,7 +45,7 @@ async def _send(room: Room, payloads: Sequence[Payload]) -> None:
     broker = broker_at(room.redis_url)
     await broker.startup()  # makes the group, which begins at the end of the stream
     for payload in payloads:
-        await AsyncKicker(task_name=TASK, broker=broker, labels={}).kiq(**message_of(payload))
+        await AsyncKicker(task_name=TASK, broker=broker, labels={}).kiq(to_envelope(payload))
     await broker.shutdown()
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from taskiq import AsyncBroker
 from taskiq.serializers import ORJSONSerializer
 from taskiq_redis import RedisStreamBroker
 
 from benchmarks import work
-from benchmarks.peers.messages import payload_of
 from benchmarks.peers.taskiq import TASK
+from tasks.steps.payload import from_envelope
 
 
 def broker_at(redis_url: str) -> AsyncBroker:
@@ -25,6 +26,6 @@ def broker() -> AsyncBroker:
     return made
 
 
-def handle_page(item: str, url: str, fetched_at: str, body: str) -> None:
+def handle_page(envelope: Mapping[str, object]) -> None:
     """Handle one page, in one of the threads of the process, as functions that are not coroutines are."""
-    work.work_on([payload_of(item=item, url=url, fetched_at=fetched_at, body=body)])
+    work.work_on([from_envelope(envelope)])
