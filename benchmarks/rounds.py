@@ -116,7 +116,7 @@ def bench(peers: Sequence[Peer], *, count: int, rounds: int, tell: Callable[[str
                 runs[one.name].append(made)
                 tell(f"round {number + 1} of {rounds}: {told(one.name, made)}")
         versions = servers.versions
-    return Bench(results=_results(peers, runs), pages=count, rounds=rounds, versions=versions)
+    return Bench(results=results(peers, runs), pages=count, rounds=rounds, versions=versions)
 
 
 def _share(one: Peer, count: int) -> int:
@@ -142,7 +142,8 @@ def told(name: str, one: Run) -> str:
     )
 
 
-def _results(peers: Sequence[Peer], runs: dict[str, list[Run]]) -> list[Result]:
+def results(peers: Sequence[Peer], runs: dict[str, list[Run]]) -> list[Result]:
+    """Return the result of each peer from its runs, by name."""
     rates = {name: median(one.pages_per_s for one in some) for name, some in runs.items()}
 
     def ratio(name: str, base: str) -> float | None:
