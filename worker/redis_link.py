@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from tasks.errors import StreamFull, StreamUnavailable
@@ -27,6 +31,20 @@ def connect(url: str) -> redis.Redis:
         health_check_interval=30,
         client_name="penstock",
     )
+
+
+def run_script(client: Any, text: str, keys: Sequence[str], *args: Any) -> Any:
+    """Run a Lua script by its hash; send its text only to a server that does not know it yet."""
+    try:
+        return client.evalsha(sha_of(text), len(keys), *keys, *args)
+    except NoScriptError:
+        return client.eval(text, len(keys), *keys, *args)
+
+
+@cache
+def sha_of(text: str) -> str:
+    """Return the name that Redis knows a script by."""
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @contextmanager

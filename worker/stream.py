@@ -21,22 +21,23 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
 import structlog
 
-from tasks.errors import SourcePaused, StreamFull, TooLarge
+from tasks.errors import StreamFull
 from tasks.events import Event
 from tasks.ports import Entry
 from tasks.steps.page import Payload
-from tasks.steps.payload import EPOCH_FIELD, encode_fields, source_of
+from tasks.steps.payload import EPOCH_FIELD, source_of
 from worker import stream_look, stream_scripts
 from worker.consumers import consumer_name, is_dead_neighbour
-from worker.redis_link import DISK_FULL, connect, mapped
+from worker.redis_link import DISK_FULL, connect, mapped, run_script
 from worker.stream_look import Held
+from worker.stream_push import Intake, Push
 from worker.stream_scripts import GROUP
 
 __all__ = ["DISK_FULL", "GROUP", "Held", "PageStream", "Place", "Snapshot", "connect"]
@@ -46,9 +47,7 @@ log = structlog.get_logger("penstock.stream")
 LOOK_SECONDS = 1.0  # how long it takes to notice that a source was paused or resumed
 LOOKED_AT = 100  # entries of one call; Redis copies their bodies for itself
 MOST_LOOKED_AT = 20_000
-FULL_SHARE = 0.9  # of Redis' maxmemory; above it nothing is pushed
 MOST_HELD = 10_000  # entries that one process has in hand
-MEMORY_SECONDS = 0.5  # how long a look at Redis' memory counts
 
 _EPOCH = re.compile(rb"([0-9a-f]{16})(?:\.([0-9]{1,18}))?")  # entries of older versions have no serial number
 
@@ -83,49 +82,51 @@ class PageStream:
     def __init__(self, client: redis.Redis, *, namespace: str, high_water: int, lease_ms: int, max_body: int) -> None:
         self._redis: Any = client  # redis-py's types promise awaitables as well; each reply is narrowed here
         self._key = f"{{{namespace}}}:pages"
-        self._meta = f"{self._key}:meta"
-        self._paused = f"{self._key}:paused"
-        self._high_water = high_water
+        self._keys = (self._key, f"{self._key}:meta", f"{self._key}:paused")
+        self._intake = Intake(client, self._keys, high_water=high_water, max_body=max_body)
         self._lease_ms = lease_ms
-        self._max_body = max_body
         self._uncounted: set[str] = set()
         self._epoch: str | None = None
-        self._memory_known_until = 0.0
+        self._abandoned: list[str] = []
         self._paused_sources: frozenset[str] = frozenset()
         self._look_at = 0.0
         self.consumer = consumer_name()
 
-    def _script(self, source: str, *args: Any) -> Any:
-        return self._redis.eval(source, 3, self._key, self._meta, self._paused, *args)
+    def _script(self, text: str, *args: Any) -> Any:
+        return run_script(self._redis, text, self._keys, *args)
 
     # --- producing ----------------------------------------------------------------------------------------------
 
-    def push(self, payloads: Sequence[Payload], *, compress: bool = False, even_paused: bool = False) -> list[str]:
+    def push(self, payloads: Sequence[Payload], *, compress: bool = True, even_paused: bool = False) -> list[str]:
         """Append payloads in one atomic call: all of them, or none.
 
-        Returns the entry ids, in order. Raises ``TooLarge`` for a body above the limit, ``StreamFull`` when the
-        stream stands at its high-water mark or Redis is out of memory or of disk, ``StreamUnavailable`` when Redis
-        does not answer (the payloads may have arrived then; pushing them again is harmless). Raises ``SourcePaused``
-        when the source of one is paused, unless ``even_paused``.
+        With ``compress`` a body is sent as zstd where that is smaller. Returns the entry ids, in order. Raises
+        ``TooLarge`` for a body above the limit, ``StreamFull`` when the stream stands at its high-water mark or Redis
+        is out of memory or of disk, ``StreamUnavailable`` when Redis does not answer (the payloads may have arrived
+        then; pushing them again is harmless). Raises ``SourcePaused`` when the source of one is paused, unless
+        ``even_paused``.
         """
-        args: list[Any] = []
-        for payload in payloads:
-            if len(payload.body) > self._max_body:
-                message = f"the body has {len(payload.body)} bytes, the limit is {self._max_body}"
-                raise TooLarge(message, source=payload.source, item=payload.item)
-            fields = encode_fields(payload, compress=compress)
-            args.append(2 * len(fields))
-            for name, value in fields.items():
-                args += (name, value)
-        if not args:
-            return []
-        with mapped():
-            self._require_memory()
-            head = (GROUP, secrets.token_hex(8), self._high_water, "1" if even_paused else "")
-            ids = self._script(stream_scripts.PUSH, *head, *args)
-            _require_unpaused(ids)
-            self._require_disk()
-        return [entry_id.decode() for entry_id in ids]
+        return self._intake.push(payloads, compress=compress, even_paused=even_paused)
+
+    def push_each(
+        self,
+        batches: Iterable[Sequence[Payload]],
+        *,
+        compress: bool = True,
+        otherwise: Push,
+        taken: Callable[[list[str]], None],
+    ) -> None:
+        """Push batch after batch, each atomically: while Redis takes one in, the next is read and encoded.
+
+        A batch is sent when the one before is in the stream; ``taken`` is told the entry ids of each. What is refused,
+        the stream being full or a source paused, is given to ``otherwise`` to be pushed. Raises what that and
+        ``batches`` raise, and else as ``push`` does.
+        """
+        self._intake.push_each(batches, compress=compress, otherwise=otherwise, taken=taken)
+
+    def has_room(self) -> bool:
+        """Tell whether the stream is below its high-water mark: the cheap question, before a batch is packed again."""
+        return self._intake.has_room()
 
     def is_out_of_memory(self) -> bool:
         """Tell whether Redis is at its memory limit, where it refuses every command that may need more."""
@@ -140,27 +141,6 @@ class PageStream:
         except StreamFull as error:
             return error
         return None
-
-    def _require_disk(self) -> None:
-        """Refuse to call pushed what Redis could not write to its file.
-
-        Redis writes the file before it answers, but answers the same when that failed; only the next command is
-        refused. Asking in the same pipeline would be too early. (A write that Redis puts off because its disk is busy
-        may still fail after this; only WAITAOF of Redis 7.2 or appendfsync always close that gap.)
-        """
-        state = self._redis.info("persistence")
-        if state.get("aof_enabled") and state.get("aof_last_write_status") != "ok":
-            raise StreamFull(DISK_FULL)
-
-    def _require_memory(self) -> None:
-        """Refuse while Redis is nearly full. At its very limit Celery's own messages would not pass any more."""
-        if time.monotonic() < self._memory_known_until:
-            return
-        info = self._redis.info("memory")
-        used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
-        if limit and used > FULL_SHARE * limit:
-            raise StreamFull(f"Redis uses {used:,} of its {limit:,} bytes of memory; push again later")
-        self._memory_known_until = time.monotonic() + MEMORY_SECONDS
 
     # --- consuming ----------------------------------------------------------------------------------------------
 
@@ -217,9 +197,13 @@ class PageStream:
         """
         with mapped():
             try:
-                for dead in self._abandoned(own=own):
-                    entry = self._reclaimed(self._script(stream_scripts.RECLAIM, GROUP, self.consumer, 0, dead))
-                    if entry is not None:
+                if own:
+                    self._abandoned = self._holding_for_nobody()
+                for name in tuple(self._abandoned):
+                    reply = self._script(stream_scripts.RECLAIM, GROUP, self.consumer, 0, name)
+                    if not reply or name == self.consumer:  # what is its from now on is what we have in hand
+                        self._abandoned.remove(name)
+                    if (entry := self._reclaimed(reply)) is not None:
                         return entry
                 return self._reclaimed(self._script(stream_scripts.RECLAIM, GROUP, self.consumer, self._lease_ms, ""))
             except redis.ResponseError as error:
@@ -404,13 +388,11 @@ class PageStream:
             return []
         return [(row["name"].decode(), row["pending"], row["idle"]) for row in rows]
 
-    def _abandoned(self, *, own: bool) -> list[str]:
-        """Name the consumers with pending entries that nobody works on: our own, and dead ones of this machine."""
-        return [
-            name
-            for name, pending, _ in self._consumers()
-            if pending and ((own and name == self.consumer) or is_dead_neighbour(name))
-        ]
+    def _holding_for_nobody(self) -> list[str]:
+        """Name who has entries that nobody works on: first this very process, then dead ones of this machine."""
+        names = [name for name, pending, _ in self._consumers() if pending]
+        own = [name for name in names if name == self.consumer]
+        return own + [name for name in names if name != self.consumer and is_dead_neighbour(name)]
 
     def forget_dead_consumers(self, idle_ms: int = 3_600_000) -> int:
         """Delete consumers with nothing pending that are dead here, or were not heard of for ``idle_ms``."""
@@ -420,16 +402,6 @@ class PageStream:
                 if not pending and name != self.consumer and (is_dead_neighbour(name) or idle > idle_ms):
                     forgotten += self._script(stream_scripts.FORGET_CONSUMER, GROUP, name)
         return forgotten
-
-
-def _require_unpaused(reply: Sequence[bytes]) -> None:
-    if reply[0] == b"PAUSED":
-        source, reason = (word.decode(errors="replace") for word in reply[1:])
-        message = (
-            f"the source {source} is paused: {reason}. When that is mended, run 'penstock sources resume {source}' "
-            "and push again"
-        )
-        raise SourcePaused(message, source=source)
 
 
 def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -27,38 +27,50 @@ redis.call('HINCRBY', KEYS[2], 'serial', gap)
 return gap
 """
 
-# ARGV: group, epoch if new, high-water mark, whether entries of paused sources are taken (empty: no), then for each
-# entry its number of field arguments and the arguments.
+# Entries with the same fields follow each other as a group: the number of fields and of entries, the fields' names,
+# then the values of one entry after the other. That halves what Redis has to hand to Lua.
+# ARGV: group, epoch if new, high-water mark, whether entries of paused sources are taken (empty: no), the number of
+# entries, then the groups.
 PUSH = (
     """
-if ARGV[4] == '' and redis.call('EXISTS', KEYS[3]) == 1 then
-  local at = 5
-  while at <= #ARGV do
-    local last = at + tonumber(ARGV[at])
-    for field = at + 1, last, 2 do
-      local reason = ARGV[field] == 'source' and redis.call('HGET', KEYS[3], ARGV[field + 1])
-      if reason then return {'PAUSED', ARGV[field + 1], reason} end
+local argv, call = ARGV, redis.call
+if argv[4] == '' and call('EXISTS', KEYS[3]) == 1 then
+  local at = 6
+  while at <= #argv do
+    local fields, names = tonumber(argv[at]), at + 1
+    at = names + fields + 1
+    for _ = 1, tonumber(argv[names]) do
+      for field = 1, fields do
+        local reason = argv[names + field] == 'source' and call('HGET', KEYS[3], argv[at])
+        if reason then return {'PAUSED', argv[at], reason} end
+        at = at + 1
+      end
     end
-    at = last + 1
   end
 end
+if call('XLEN', KEYS[1]) >= tonumber(argv[3]) then return redis.error_reply('FULL the stream is full') end
+local epoch = call('HGET', KEYS[2], 'epoch')
+if not epoch or call('EXISTS', KEYS[1]) == 0 then
 """
-    "if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[3]) then return redis.error_reply('FULL the stream is full') end\n"
-    "local epoch = redis.call('HGET', KEYS[2], 'epoch')\n"
-    "if not epoch or redis.call('EXISTS', KEYS[1]) == 0 then\n"
     + ENSURE.replace("local epoch", "epoch")
     + """
 end
-local ids = {}
-local at = 5
-while at <= #ARGV do
-  local n = tonumber(ARGV[at])
-  local entry = {unpack(ARGV, at + 1, at + n)}
-  entry[n + 1], entry[n + 2] = '_epoch', epoch .. '.' .. redis.call('HINCRBY', KEYS[2], 'serial', 1)
-  ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', unpack(entry))
-  redis.call('HINCRBY', KEYS[2], 'accepted', 1)
-  at = at + n + 1
+local serial = call('HINCRBY', KEYS[2], 'serial', argv[5]) - argv[5]
+local ids, at = {}, 6
+while at <= #argv do
+  local fields, count, entry = tonumber(argv[at]), tonumber(argv[at + 1]), {'*'}
+  for field = 1, fields do entry[2 * field] = argv[at + 1 + field] end
+  entry[2 * fields + 2] = '_epoch'
+  at = at + 2 + fields
+  for _ = 1, count do
+    serial = serial + 1
+    for field = 1, fields do entry[2 * field + 1] = argv[at + field - 1] end
+    entry[2 * fields + 3] = epoch .. '.' .. string.format('%.0f', serial)
+    ids[#ids + 1] = call('XADD', KEYS[1], unpack(entry))
+    at = at + fields
+  end
 end
+call('HINCRBY', KEYS[2], 'accepted', argv[5])
 return ids
 """
 )
@@ -75,10 +87,13 @@ for at = 3, #ARGV, 1000 do
   redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, at, math.min(at + 999, #ARGV)))
   if parked then redis.call('XACK', KEYS[1], '{PARKED}', unpack(ARGV, at, math.min(at + 999, #ARGV))) end
 end
-for at = 3, #ARGV do
+for at = 3, 2 + uncounted do
   local deleted = redis.call('XDEL', KEYS[1], ARGV[at])
   done = done + deleted
-  if deleted == 1 and at < 3 + uncounted then redis.call('HINCRBY', KEYS[2], 'accepted', 1) end
+  if deleted == 1 then redis.call('HINCRBY', KEYS[2], 'accepted', 1) end
+end
+for at = 3 + uncounted, #ARGV, 1000 do
+  done = done + redis.call('XDEL', KEYS[1], unpack(ARGV, at, math.min(at + 999, #ARGV)))
 end
 return done
 """

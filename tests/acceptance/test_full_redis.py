@@ -68,7 +68,7 @@ class BareProducer:
 def _push_until_full(crawl: Crawl, pages: list[Payload]) -> int:
     for at in range(0, len(pages), 20):
         try:
-            crawl.stream.push(pages[at : at + 20])
+            crawl.stream.push(pages[at : at + 20], compress=False)
         except StreamFull:
             return at
     pytest.fail("Redis did not get full")

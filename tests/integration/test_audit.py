@@ -143,7 +143,7 @@ def test_a_redis_that_lost_its_last_writes_and_gave_numbers_again_is_told(
     settle(stream.read(3, 10))
     _noted(store, stream)
     client.xdel(stream._key, *first)
-    client.hset(stream._meta, mapping={"accepted": 1, "serial": 1})  # as after a fail-over to a copy of then
+    client.hset(stream._keys[1], mapping={"accepted": 1, "serial": 1})  # as after a fail-over to a copy of then
     again = _push(stream, 2)
     settle(stream.read(1, 10))
     result = audit(stream, store)

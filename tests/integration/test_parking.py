@@ -142,7 +142,7 @@ def test_a_bare_xadd_is_parked_and_still_counted_when_it_is_done(ctx: Context, c
 
 def test_parked_pages_count_for_the_high_water_mark(ctx: Context) -> None:
     stream = streamed(ctx)
-    stream._high_water = 3
+    stream._intake._high_water = 3
     push(ctx, "bad", "1", "2", "3")
     pause(ctx, "bad")
     pull(ctx)
@@ -202,7 +202,7 @@ def test_what_was_committed_and_not_acknowledged_is_acknowledged_and_not_parked(
             """The process dies here."""
 
     forgetful = Forgetful(stream._redis, namespace="", high_water=1, lease_ms=1, max_body=1 << 20)
-    forgetful._key, forgetful._meta = stream._key, stream._meta
+    forgetful._key, forgetful._keys = stream._key, stream._keys
     forgetful.consumer = stream.consumer.rsplit("|", 2)[0] + "|999999999|1"
     assert pull(replace(ctx, stream=forgetful))["new"] == 1
     pause(ctx, "bad")
@@ -213,7 +213,7 @@ def test_what_was_committed_and_not_acknowledged_is_acknowledged_and_not_parked(
 
 def test_a_lost_copy_of_what_is_paused_is_made_again_by_upkeep(ctx: Context, client: redis.Redis) -> None:
     pause(ctx, "bad")
-    client.delete(streamed(ctx)._paused)
+    client.delete(streamed(ctx)._keys[2])
     assert push(ctx, "bad", "1")
     keep_pauses(ctx, epoch=ctx.stream.epoch())
     with pytest.raises(SourcePaused):

@@ -10,6 +10,7 @@ import redis
 from tasks.errors import StreamFull, StreamUnavailable, TooLarge
 from tasks.steps.page import Payload
 from tasks.steps.payload import decode_fields
+from worker.consumers import consumer_name
 from worker.stream import GROUP, PageStream, connect
 
 _numbers = itertools.count()
@@ -80,6 +81,17 @@ def test_an_entry_of_a_dead_process_of_this_machine_is_taken_over_at_once(open_s
     assert alive.forget_dead_consumers() == 1
 
 
+def test_what_is_in_hand_is_not_taken_over_again_while_the_dead_are_cleared(open_stream: OpenStream) -> None:
+    dead, alive = open_stream(), open_stream()
+    host, system, _, _ = consumer_name().rsplit("|", 3)
+    dead.consumer, alive.consumer = f"{host}|{system}|1000000000|1", f"{host}|{system}|999|z"  # sorts behind the dead
+    ids = dead.push(_payloads(3))
+    dead.read(2, 10)
+    alive.read(1, 10)
+    taken = [alive.reclaim(own=True), *(alive.reclaim(own=False) for _ in range(3))]
+    assert [one and (one.id, one.deliveries) for one in taken] == [(ids[2], 2), (ids[0], 2), (ids[1], 2), None]
+
+
 def test_a_consumer_that_holds_entries_is_never_forgotten(open_stream: OpenStream) -> None:
     busy, other = open_stream("one"), open_stream("two")
     busy.push(_payloads(1))
@@ -134,7 +146,7 @@ def test_a_redis_that_is_nearly_full_takes_nothing_in(
     stream.push(_payloads(1))
     used = int(client.info("memory")["used_memory"])
     client.config_set("maxmemory", used + used // 20)
-    monkeypatch.setattr("worker.stream.MEMORY_SECONDS", 0.0)
+    monkeypatch.setattr("worker.stream_push.MEMORY_SECONDS", 0.0)
     try:
         with pytest.raises(StreamFull, match="bytes of memory"):
             open_stream("two").push(_payloads(1))

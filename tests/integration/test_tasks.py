@@ -191,7 +191,7 @@ def test_an_entry_that_was_committed_but_not_acknowledged_is_not_applied_again(c
             """The process dies here."""
 
     forgetful = Forgetful(stream._redis, namespace="", high_water=1, lease_ms=1, max_body=1 << 20)
-    forgetful._key, forgetful._meta = stream._key, stream._meta
+    forgetful._key, forgetful._keys = stream._key, stream._keys
     forgetful.consumer = stream.consumer.rsplit("|", 2)[0] + "|999999999|1"
     assert pull(replace(ctx, stream=forgetful))["new"] == 1
     assert stream.snapshot().pending == 1
@@ -323,7 +323,7 @@ def test_a_redis_that_lost_its_last_writes_goes_on_from_the_number_that_was_note
     (lost,) = _push(ctx, _text(1))
     note_accepted(ctx)
     ctx.stream._redis.xdel(ctx.stream._key, lost)
-    ctx.stream._redis.hset(ctx.stream._meta, mapping={"accepted": 0, "serial": 0})
+    ctx.stream._redis.hset(ctx.stream._keys[1], mapping={"accepted": 0, "serial": 0})
     note_accepted(ctx)
     _push(ctx, _text(2))
     pull(ctx)

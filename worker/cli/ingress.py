@@ -6,7 +6,7 @@ import io
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO, cast
 
@@ -81,11 +81,14 @@ def push(
         stdin=_stdin(paths),
         max_body=runtime().settings.max_body_bytes,
     )
-    tally = _Tally(total_bytes(paths))
+    tally = _Tally(lambda: total_bytes(paths))
     with tally:
         try:
-            for batch in batched(tally.good(reads)):
-                _push_batch(stream, batch, tally, wait=wait)
+            stream.push_each(
+                batched(tally.good(reads)),
+                otherwise=lambda batch: _push_batch(stream, batch, tally, wait=wait),
+                taken=tally.takes,
+            )
         except StreamFull as error:
             message = f"{error} ({tally.pushed:,} payloads were pushed before)"
             raise StreamFull(message) from error
@@ -95,19 +98,18 @@ def push(
     _summary(tally, json=json)
 
 
-def _push_batch(stream: PageStream, batch: Sequence[Payload], tally: _Tally, *, wait: bool) -> None:
-    """Push a batch; pages of a paused source are told and counted, and the others go on."""
+def _push_batch(stream: PageStream, batch: Sequence[Payload], tally: _Tally, *, wait: bool) -> list[str]:
+    """Push a batch that was refused; pages of a paused source are told and counted, and the others go on."""
     from worker.producer import push_batch
 
     while batch:
         try:
-            tally.pushed += len(push_batch(stream, batch, wait=wait, on_wait=tally.waits))
+            return push_batch(stream, batch, wait=wait, on_wait=tally.waits)
         except SourcePaused as error:
             source = error.details["source"]
             tally.refuse(error, sum(one.source == source for one in batch))
             batch = [one for one in batch if one.source != source]
-        else:
-            return
+    return []
 
 
 def _stdin(paths: list[str]) -> BinaryIO:
@@ -158,7 +160,7 @@ def _check_source(source: str) -> None:
 class _Tally:
     """Counts what goes by, tells what is wrong, and draws the progress bar on a terminal."""
 
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, total: Callable[[], int | None]) -> None:
         self.pushed = 0
         self.bytes = 0
         self.skipped = 0
@@ -176,7 +178,7 @@ class _Tally:
 
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._progress.add_task("pushing", total=self._total)
+        self._task = self._progress.add_task("pushing", total=self._total())
         self._progress.start()
 
     def __exit__(self, *_: object) -> None:
@@ -195,6 +197,10 @@ class _Tally:
                 self.skipped += 1
             else:
                 yield read.result
+
+    def takes(self, ids: Sequence[str]) -> None:
+        """Count what is in the stream."""
+        self.pushed += len(ids)
 
     def waits(self) -> None:
         """Say on the bar why it stands still."""

@@ -14,6 +14,7 @@ from tasks.steps.page import Payload
 
 _LINES = frozenset({".ndjson", ".jsonl"})
 _PACKED = {".gz": "gzip", ".zst": "zstd"}
+_FIRST = 64 * 1024  # bytes; asking for the largest page at once would allocate as much for the smallest one
 _TYPES = {".html": "text/html", ".htm": "text/html", ".json": "application/json"}
 
 
@@ -89,7 +90,10 @@ def walk(root: Path) -> Iterator[Path | UsageError]:
 
 def read_page(stream: io.BufferedReader, name: str, given: Given) -> Iterator[Payload | UsageError]:
     """Yield the whole stream as one page. Never reads more than ``max_body + 1`` bytes."""
-    body = stream.read(given.max_body + 1)
+    first = min(_FIRST, given.max_body + 1)
+    body = stream.read(first)
+    if len(body) == first:
+        body += stream.read(given.max_body + 1 - first)
     if len(body) > given.max_body:
         message = f"{name}: larger than the limit of {given.max_body:,} bytes for one page"
         yield UsageError(message, file=name)
