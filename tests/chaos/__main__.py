@@ -66,7 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--store", choices=get_args(StoreKind), help="default: both, one after the other")
     parser.add_argument("--seconds", type=float, default=900, help="under load, for each store (default %(default)s)")
     parser.add_argument("--seed", type=int, default=2026, help="of plan and pages; the second store has the next one")
-    parser.add_argument("--rate", type=float, default=60, help="pages a second (default %(default)s)")
+    parser.add_argument("--rate", type=float, default=40, help="pages a second (default %(default)s)")
     parser.add_argument("--longest", type=float, default=15, help="seconds that a fault may last (default %(default)s)")
     parser.add_argument("--pipeline", choices=("penstock", "celery"), default="penstock", help="default %(default)s")
     parser.add_argument("--variant", choices=get_args(Variant), default="tuned", help="of celery, default %(default)s")
