@@ -1,16 +1,16 @@
 """The work on a page for the peers that have no store of their own: the steps of penstock, and rows in plain SQL.
 
 Every page costs the same here whoever calls it: it is parsed and hashed by ``tasks.steps``, and its page, revision,
-bytes, items and outcome are written in one transaction, as a team would write that with psycopg: upserts over
-``unnest``, prepared, in one order, so that two workers cannot deadlock. A task a page calls ``work_on([payload])``;
-what has a batch in hand gives all of it, and pays for one transaction.
+bytes, items and outcome are written in one transaction, as a team would write that with psycopg: upserts, prepared,
+over ``unnest`` where there are several rows, in one order, so that two workers cannot deadlock. A task a page calls
+``work_on([payload])``; what has a batch in hand gives all of it, and pays for one transaction.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -33,36 +33,70 @@ PROFILE: Final = SourceProfile(name=SOURCE, parser="vardump", item_url=ITEM_URL,
 TABLES: Final = Path(__file__).with_name("tables.sql")
 ZSTD_LEVEL: Final = 3
 
-_PAYLOAD: Final = """INSERT INTO payload (payload_hash, bytes, size)
-SELECT * FROM unnest(%s::text[], %s::bytea[], %s::bigint[]) ON CONFLICT DO NOTHING"""
+Connection = psycopg.Connection[Any]
+Key = tuple[str, str]  # source and item key
+Text = tuple[str, str, str]  # source, item key and content hash
+_KEY: Final = {"source": "text", "item_key": "text"}
+
+
+class _Insert:
+    """An INSERT of one row by its values, or of many by an array a column, which is what costs least for each."""
+
+    def __init__(self, table: str, columns: Mapping[str, str], then: str = "ON CONFLICT DO NOTHING") -> None:
+        into = f"INSERT INTO {table} ({', '.join(columns)})"
+        arrays = ", ".join(f"%b::{kind}[]" for kind in columns.values())  # %b: as text, bytes would double
+        self._one = f"{into} VALUES ({', '.join(['%s'] * len(columns))}) {then}".encode()
+        self._many = f"{into} SELECT * FROM unnest({arrays}) {then}".encode()  # noqa: S608 (constants)
+
+    def run(self, at: Connection, rows: Sequence[Sequence[Any]]) -> psycopg.Cursor[Any]:
+        """Insert rows, which are in the order of their keys."""
+        if len(rows) == 1:
+            return at.execute(self._one, rows[0])
+        return at.execute(self._many, [list(column) for column in zip(*rows, strict=True)])
+
+
+_PAYLOAD: Final = _Insert("payload", {"payload_hash": "text", "bytes": "bytea", "size": "bigint"})
 # The newest observation says what the page is now, whichever is handled last.
-_PAGE: Final = """INSERT INTO page (source, item_key, url, content_hash, first_seen, last_seen)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
-ON CONFLICT (source, item_key) DO UPDATE SET
+_PAGE: Final = _Insert(
+    "page",
+    {**_KEY, "url": "text", "content_hash": "text", "first_seen": "bigint", "last_seen": "bigint"},
+    """ON CONFLICT (source, item_key) DO UPDATE SET
   url = CASE WHEN excluded.last_seen >= page.last_seen THEN excluded.url ELSE page.url END,
   content_hash = CASE WHEN excluded.last_seen >= page.last_seen THEN excluded.content_hash ELSE page.content_hash END,
   first_seen = least(page.first_seen, excluded.first_seen),
   last_seen = greatest(page.last_seen, excluded.last_seen)
-RETURNING source, item_key, xmax = 0"""
-_REVISION: Final = """INSERT INTO revision (source, item_key, content_hash, payload_hash, seen_at, title, published_at,
-  wire_service, desk_code, body, related, parser, parser_version)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[],
-  %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
-ON CONFLICT DO NOTHING RETURNING source, item_key, content_hash"""
-_ITEM: Final = """INSERT INTO item (source, item_key, url, state, discovered_by, discovered_at)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
-ON CONFLICT DO NOTHING RETURNING source, item_key"""
+RETURNING source, item_key, xmax = 0""",
+)
+_REVISION: Final = _Insert(
+    "revision",
+    {
+        **_KEY,
+        "content_hash": "text",
+        "payload_hash": "text",
+        "seen_at": "bigint",
+        "title": "text",
+        "published_at": "timestamptz",
+        "wire_service": "text",
+        "desk_code": "text",
+        "body": "text",
+        "related": "text",
+        "parser": "text",
+        "parser_version": "bigint",
+    },
+    "ON CONFLICT DO NOTHING RETURNING source, item_key, content_hash",
+)
+_ITEM: Final = _Insert(
+    "item",
+    {**_KEY, "url": "text", "state": "text", "discovered_by": "text", "discovered_at": "bigint"},
+    "ON CONFLICT DO NOTHING RETURNING source, item_key",
+)
 # DO UPDATE would lock the rows of the items that everybody names; so a page's own item is marked apart.
-_FETCHED: Final = """UPDATE item SET state = 'fetched' FROM unnest(%s::text[], %s::text[]) AS r (source, item_key)
+_FETCHED: Final = b"""UPDATE item SET state = 'fetched' FROM unnest(%b::text[], %b::text[]) AS r (source, item_key)
 WHERE item.source = r.source AND item.item_key = r.item_key AND item.state <> 'fetched'"""
-_FAILURE: Final = """INSERT INTO failure (payload_hash, source, item_key, error_class, message, failed_at)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[]) ON CONFLICT DO NOTHING"""
-_DELIVERY: Final = """INSERT INTO delivery (source, item_key, observed_at, payload_hash, outcome)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING"""
-
-Connection = psycopg.Connection[Any]
-Key = tuple[str, str]  # source and item key
-Text = tuple[str, str, str]  # source, item key and content hash
+_FAILURE: Final = _Insert(
+    "failure", {"payload_hash": "text", **_KEY, "error_class": "text", "message": "text", "failed_at": "bigint"}
+)
+_DELIVERY: Final = _Insert("delivery", {**_KEY, "observed_at": "bigint", "payload_hash": "text", "outcome": "text"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +155,20 @@ def _write(at: Connection, batch: Sequence[Understood]) -> list[Outcome]:
             (one.payload_hash, *one.key, result.error_class, result.message, one.observed_at)
             for one, result in failures
         ]
-        at.execute(_FAILURE, _columns(sorted(rows)))
+        _FAILURE.run(at, sorted(rows))
     outcomes = [_outcome(one, fresh, new_texts) for one in batch]
     rows_of_outcomes = [
         (*one.key, one.observed_at, one.payload_hash, str(outcome))
         for one, outcome in zip(batch, outcomes, strict=True)
     ]
-    at.execute(_DELIVERY, _columns(sorted(rows_of_outcomes)))
+    _DELIVERY.run(at, sorted(rows_of_outcomes))
     return outcomes
 
 
 def _keep_payloads(at: Connection, batch: Sequence[Understood]) -> None:
     bodies = {one.payload_hash: one.payload.body for one in batch}
     compress = _own().compress
-    at.execute(_PAYLOAD, _columns([(one, compress(bodies[one]), len(bodies[one])) for one in sorted(bodies)]))
+    _PAYLOAD.run(at, [(one, compress(bodies[one]), len(bodies[one])) for one in sorted(bodies)])
 
 
 def _keep_pages(
@@ -154,10 +188,10 @@ def _keep_pages(
         (*key, one.payload.url, result.content_hash, begun[key], one.observed_at)
         for key, (one, result) in sorted(newest.items())
     ]
-    written = at.execute(_PAGE, _columns(rows)).fetchall()
+    written = _PAGE.run(at, rows).fetchall()
     fresh = {(source, key): begun[source, key] for source, key, is_new in written if is_new}
     texts = [_revision(one, result) for _, (one, result) in sorted(first.items())]
-    new = at.execute(_REVISION, _columns(texts)).fetchall()
+    new = _REVISION.run(at, texts).fetchall()
     return fresh, {(source, key, text): first[source, key, text][0].observed_at for source, key, text in new}
 
 
@@ -201,9 +235,9 @@ def _keep_items(at: Connection, pages: Sequence[tuple[Understood, PageResult]]) 
     rows.update({one.key: (*one.key, one.payload.url, "fetched", None, one.observed_at) for one, _ in pages})
     if not rows:
         return
-    inserted = set(at.execute(_ITEM, _columns([rows[key] for key in sorted(rows)])).fetchall())
+    inserted = set(_ITEM.run(at, [rows[key] for key in sorted(rows)]).fetchall())
     if named := sorted(own - inserted):
-        at.execute(_FETCHED, _columns(named))
+        at.execute(_FETCHED, [list(column) for column in zip(*named, strict=True)])
 
 
 def _outcome(one: Understood, fresh: dict[Key, int], new_texts: dict[Text, int]) -> Outcome:
@@ -212,11 +246,6 @@ def _outcome(one: Understood, fresh: dict[Key, int], new_texts: dict[Text, int])
     if new_texts.get((*one.key, one.result.content_hash)) != one.observed_at:
         return Outcome.UNCHANGED
     return Outcome.NEW if fresh.get(one.key) == one.observed_at else Outcome.REVISION
-
-
-def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Turn rows into one list a column."""
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 @dataclass(slots=True)

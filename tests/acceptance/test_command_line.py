@@ -20,7 +20,21 @@ from tests.support.corpus import page
 
 PAGE = page(("One paragraph is enough here.",), ("7",))
 
-COMMANDS = ("demo", "up", "push", "work", "status", "audit", "show", "export", "failures", "replay", "drop", "sources")
+COMMANDS = (
+    "demo",
+    "up",
+    "push",
+    "work",
+    "status",
+    "audit",
+    "show",
+    "export",
+    "failures",
+    "replay",
+    "drop",
+    "sources",
+    "bench",
+)
 
 
 def test_help_names_every_command(penstock: Penstock) -> None:
