@@ -7,7 +7,6 @@ from typing import Final
 
 import can_ada
 
-from tasks.steps.fingerprint import content_hash
 from tasks.steps.page import ParsedPage, Payload
 
 # Exact names (lower case), and one prefix. Never by substring: `source`, `uid` or `keyword` tell pages apart.
@@ -56,12 +55,12 @@ def host_of(url: str) -> str | None:
     return None if parsed is None else str(parsed.host)
 
 
-def page_identity(payload: Payload, page: ParsedPage) -> str:
-    """Return the page's key within its source: the item ID, else the canonical URL, else the content hash."""
+def page_identity(payload: Payload, page: ParsedPage, content: str) -> str:
+    """Return the page's key within its source: the item ID, else the canonical URL, else its content's hash."""
     key = _envelope_key(payload)
     if key is None and page.canonical_url:
         key = canonical_url(page.canonical_url)
-    return bounded_key(key or content_hash(page))
+    return bounded_key(key or content)
 
 
 def failed_identity(payload: Payload, payload_hash: str) -> str:

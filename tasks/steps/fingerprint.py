@@ -68,11 +68,16 @@ def _deepest(traceback: TracebackType | None) -> str | None:
 
 def normalise(text: str) -> str:
     """Return the text with quotation marks straightened, invisible characters gone, in NFC, white space folded."""
+    plain = text.isprintable()  # then it holds nothing invisible, and no white space but blanks
     if not text.isascii():
-        for character in _INVISIBLE:
-            text = text.replace(character, "")
+        if not plain:
+            for character in _INVISIBLE:
+                text = text.replace(character, "")
         for straight, curly in _QUOTES.items():
             for character in curly:
                 text = text.replace(character, straight)
-        text = unicodedata.normalize("NFC", text)
+        composed = unicodedata.normalize("NFC", text)
+        plain, text = plain and composed == text, composed
+    if plain and "  " not in text and text[:1] != " " != text[-1:]:
+        return text  # a split takes longer than all of this
     return " ".join(text.split())

@@ -14,6 +14,8 @@ from tasks.steps.page import DiscoveredItem, ItemState, ParsedPage, Payload, Sou
 _SLOT: Final = "{id}"
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")  # stands in any URL as it is
 _PROBE: Final = "penstock-probe-id"
+_MEMO: Final = 16_384  # items, for each of the two memos; neighbouring pages name the same ones
+_MEMO_LENGTH: Final = 100  # characters of an ID; a memo stays below some 30 MB whatever the pages hold
 
 
 def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tuple[DiscoveredItem, ...]:
@@ -25,18 +27,36 @@ def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tupl
     depth = payload.depth + 1
     allowance = profile.max_items_per_page if depth <= profile.max_depth else 0
     own_url = canonical_url(payload.url) if payload.url and profile.item_url and not payload.item else None
+    template, hosts = profile.item_url, tuple(profile.hosts)
     found: list[DiscoveredItem] = []
-    for item in dict.fromkeys(related.id for related in page.related):
-        url, host = item_location(item, profile.item_url, profile.hosts)
-        if item == payload.item or (own_url and url and canonical_url(url) == own_url):
+    for item in dict.fromkeys([related.id for related in page.related]):
+        brief = len(item) <= _MEMO_LENGTH
+        if item == payload.item or (own_url and (_known_place if brief else _place)(item, template, hosts) == own_url):
             continue
-        state = ItemState.UNROUTABLE if url is None else ItemState.DUE
-        if state is ItemState.DUE and len(found) >= allowance:
-            state = ItemState.BOUNDED
-        found.append(
-            DiscoveredItem(item_key=bounded_key(item), item=item, url=url, host=host, depth=depth, state=state)
-        )
+        found.append((_known if brief else _described)(item, template, hosts, depth, len(found) < allowance))
     return tuple(found)
+
+
+def _described(
+    item: str,
+    item_url: str | None,
+    hosts: tuple[str, ...],
+    depth: int,
+    allowed: bool,  # noqa: FBT001 (a memo takes twice as long to look up with names)
+) -> DiscoveredItem:
+    url, host = item_location(item, item_url, hosts)
+    state = ItemState.UNROUTABLE if url is None else ItemState.DUE if allowed else ItemState.BOUNDED
+    return DiscoveredItem(item_key=bounded_key(item), item=item, url=url, host=host, depth=depth, state=state)
+
+
+def _place(item: str, item_url: str | None, hosts: tuple[str, ...]) -> str | None:
+    """Return the canonical URL of an item; None when it leads nowhere."""
+    url, _ = item_location(item, item_url, hosts)
+    return canonical_url(url) if url else None
+
+
+_known = functools.lru_cache(maxsize=_MEMO)(_described)
+_known_place = functools.lru_cache(maxsize=_MEMO)(_place)
 
 
 def item_location(item: str, item_url: str | None, hosts: Iterable[str] = ()) -> tuple[str | None, str | None]:

@@ -39,6 +39,8 @@ class Payload:
     depth: int = 0
     parent: str | None = None  # item key of the page that named this one
     extra: Mapping[str, str] = field(default_factory=dict)  # fields of the envelope that we do not know
+    # The body as its producer packed it, a zstd frame that says its size; whoever changes the body leaves it out.
+    frame: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

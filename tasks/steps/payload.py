@@ -11,13 +11,14 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from tasks.errors import Malformed, PenstockError, UsageError
-from tasks.steps.packing import check_size, pack, unpack
+from tasks.steps.packing import check_size, frame_of, pack, unpack
 from tasks.steps.page import Payload
 
 VERSION: Final = 1
@@ -116,7 +117,9 @@ def decode_fields(fields: Mapping[bytes, bytes], *, max_body: int) -> Payload:
             extra[_printable(raw_name)] = _printable(raw)
     if "source" not in known:
         raise _malformed("source", "empty")
-    return Payload(body=_body(fields, max_body), extra=extra, **known)
+    body = _body(fields, max_body)
+    frame = frame_of(fields[b"body"], body) if fields.get(b"enc") else None
+    return Payload(body=body, frame=frame, extra=extra, **known)
 
 
 def envelope_of(fields: Mapping[bytes, bytes], *, max_body: int = MAX_BODY) -> Payload:
@@ -138,7 +141,7 @@ def envelope_of(fields: Mapping[bytes, bytes], *, max_body: int = MAX_BODY) -> P
             except Malformed:
                 extra[name] = _printable(raw)
     if "source" not in known:
-        known["source"] = extra.setdefault("source", "")[:MAX_SOURCE] or NO_SOURCE
+        known["source"] = _stand_in(extra.setdefault("source", ""))
     if fields.get(b"v") != b"1":
         extra["v"] = _printable(fields.get(b"v", b""))
     try:
@@ -164,11 +167,17 @@ def reopened(payload: Payload, *, max_body: int) -> Payload:
 
 def source_of(fields: Mapping[bytes, bytes]) -> str:
     """Return the source under which an entry is, or will be, stored. Never raises."""
-    return envelope_of({b"source": fields.get(b"source", b"")}).source
+    raw = fields.get(b"source", b"")
+    if raw:
+        with suppress(Malformed):
+            return str(_read("source", _source, raw))
+    return _stand_in(_printable(raw))
 
 
 def encode_fields(payload: Payload, *, compress: bool = False) -> dict[str | bytes, bytes]:
     """Write a payload as the fields of a stream entry; with ``compress`` as zstd where that is smaller.
+
+    A frame that the payload came with is taken as it is.
 
     Raises ``UsageError`` for text with lone surrogates, which are undecodable bytes of a command line, and for more
     than ``MAX_EXTRA`` unknown fields.
@@ -182,7 +191,7 @@ def encode_fields(payload: Payload, *, compress: bool = False) -> dict[str | byt
 
 
 def _encoded(payload: Payload, *, compress: bool = False) -> dict[str | bytes, bytes]:
-    body, packed = pack(payload.body) if compress else (payload.body, False)
+    body, packed = _packed(payload) if compress else (payload.body, False)
     fields: dict[str | bytes, bytes] = {b"v": b"1", b"source": payload.source.encode(), b"body": body}
     if packed:
         fields[b"enc"] = b"zstd"
@@ -192,6 +201,10 @@ def _encoded(payload: Payload, *, compress: bool = False) -> dict[str | bytes, b
         if name not in _NOT_EXTRA:
             fields[name.encode()] = value.encode()
     return fields
+
+
+def _packed(payload: Payload) -> tuple[bytes, bool]:
+    return pack(payload.body) if payload.frame is None else (payload.frame, True)
 
 
 def _read(name: str, reader: Callable[[str], Any], raw: bytes) -> Any:
@@ -233,6 +246,11 @@ def _rfc3339(moment: datetime) -> str:
 def _printable(raw: bytes) -> str:
     """Return text that any store can hold, whatever the bytes."""
     return raw.decode(errors="backslashreplace").replace("\0", "\\x00")
+
+
+def _stand_in(source: str) -> str:
+    """Return the source for an entry whose own cannot be read."""
+    return source[:MAX_SOURCE] or NO_SOURCE
 
 
 def _malformed(name: str, why: str) -> Malformed:

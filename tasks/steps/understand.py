@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 
 from tasks.errors import PenstockError, Permanent
@@ -12,6 +11,7 @@ from tasks.steps.follow import discover
 from tasks.steps.page import FailureResult, PageResult, ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import PARSER_VERSIONS, parse
 from tasks.steps.parse.parsers import NO_PARSER
+from tasks.steps.tracebacks import traceback_of
 
 
 def understand(payload: Payload, profile: SourceProfile) -> PageResult:
@@ -25,10 +25,11 @@ def understand(payload: Payload, profile: SourceProfile) -> PageResult:
 
 def result_of(page: ParsedPage, payload: Payload, profile: SourceProfile) -> PageResult:
     """Build the result of a parsed page."""
+    content = content_hash(page)
     return PageResult(
         page=page,
-        item_key=page_identity(payload, page),
-        content_hash=content_hash(page),
+        item_key=page_identity(payload, page, content),
+        content_hash=content,
         discovered=discover(page, payload, profile),
     )
 
@@ -38,7 +39,7 @@ def with_origin(error: Permanent, cause: BaseException | None = None) -> Permane
     origin = cause or error.__cause__ or error
     error.details["cause"] = type(origin).__name__
     error.details["frame"] = top_frame(origin)
-    error.details["traceback"] = "".join(traceback.format_exception(origin))
+    error.details["traceback"] = traceback_of(origin)
     return error
 
 
@@ -57,7 +58,7 @@ def failure_of(
         item_key=failed_identity(payload, payload_hash),
         parser=parser,
         parser_version=PARSER_VERSIONS.get(parser or NO_PARSER, 0),  # 0: a plug-in that this process does not have
-        traceback=error.details.get("traceback") or "".join(traceback.format_exception(cause)),
+        traceback=error.details.get("traceback") or traceback_of(cause),
         retry_at=retry_at,
     )
 

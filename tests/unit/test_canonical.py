@@ -86,11 +86,11 @@ def test_the_host_is_lower_case_with_a_port_of_its_own() -> None:
 
 
 def test_a_page_is_named_by_item_then_url_then_its_own_url_then_content() -> None:
-    assert page_identity(Payload(item="17", url="http://a/", source="a", body=b""), PAGE) == "17"
-    assert page_identity(Payload(item="", url="http://A/?gclid=1", source="a", body=b""), PAGE) == "http://a/"
-    assert page_identity(Payload(url="not a url", source="a", body=b""), PAGE) == "https://quay.example/A"
+    assert page_identity(Payload(item="17", url="http://a/", source="a", body=b""), PAGE, "01f") == "17"
+    assert page_identity(Payload(item="", url="http://A/?gclid=1", source="a", body=b""), PAGE, "01f") == "http://a/"
+    assert page_identity(Payload(url="not a url", source="a", body=b""), PAGE, "01f") == "https://quay.example/A"
     bare = ParsedPage(parser="html", parser_version=1, paragraphs=("a",))
-    assert page_identity(Payload(source="a", body=b""), bare) == content_hash(bare)
+    assert page_identity(Payload(source="a", body=b""), bare, content_hash(bare)) == content_hash(bare)
     assert failed_identity(Payload(source="a", body=b"", item="17"), "ff") == "17"
     assert failed_identity(Payload(source="a", body=b"", item="", url="http://A/"), "ff") == "http://a/"
     assert failed_identity(Payload(source="a", body=b""), "ff") == "raw:ff"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import unicodedata
 
 import pytest
@@ -78,6 +79,22 @@ def test_normalising_twice_is_normalising_once(text: str) -> None:
     once = normalise(text)
     assert normalise(once) == once
     assert unicodedata.is_normalized("NFC", once)
+
+
+white = "".join(char for char in map(chr, range(sys.maxunicode + 1)) if char.isspace())
+odd = st.text(st.sampled_from(white + "\u00ad\u200b\u200c\u2060\ufeff‘’‚‛“”„‟\u0301\u0323\u037e\u212baeé ب\ud800"))
+
+
+@given(text=st.text() | odd)
+def test_normalising_takes_one_thing_after_the_other(text: str) -> None:
+    """The plain way; ``normalise`` leaves out what a text does not need."""
+    expected = text.translate(dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff")))
+    expected = expected.translate(dict.fromkeys(map(ord, "‘’‚‛"), "'") | dict.fromkeys(map(ord, "“”„‟"), '"'))
+    assert normalise(text) == " ".join(unicodedata.normalize("NFC", expected).split())
+
+
+def test_what_white_space_and_invisible_characters_are_is_not_printable() -> None:
+    assert not any(char.isprintable() for char in white + "\u00ad\u200b\u2060\ufeff" if char != " ")
 
 
 @given(text=st.text(st.characters()))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.steps.backoff import backoff_us
-from tasks.steps.canonical import MAX_KEY
+from tasks.steps.canonical import MAX_KEY, bounded_key, canonical_url
 from tasks.steps.follow import discover, item_location
 from tasks.steps.page import DiscoveredItem, ItemState, ParsedPage, Payload, Related, SourceProfile
 
@@ -91,6 +91,32 @@ def test_no_id_raises_or_leaves_the_host(ids: list[str]) -> None:
     assert all(one.host == "quay.example" and (one.url or "").startswith("https://quay.example/news/")
                for one in items if one.state is not UNROUTABLE)  # fmt: skip
     assert all(len(one.item_key.encode()) <= MAX_KEY for one in items)
+
+
+@given(
+    ids=st.lists(st.sampled_from(["1", "2", "a b", "é", "..", "{id}", "x" * 100, "x" * 101, "é" * 600]), max_size=6),
+    item_url=st.sampled_from([None, "http://{id}.example/", "https://quay.example/n/{id}?a=1", "ftp://a/{id}"]),
+    hosts=st.sampled_from([(), ("quay.example",), ("1.example",)]),
+    bounds=st.tuples(st.integers(0, 3), st.integers(0, 4)),
+    own=st.none() | st.sampled_from(["1", "a b"]),
+)
+def test_what_is_found_depends_on_nothing_that_was_found_before(
+    ids: list[str], item_url: str | None, hosts: tuple[str, ...], bounds: tuple[int, int], own: str | None
+) -> None:
+    depth, most = bounds
+    profile = SourceProfile(name="a", item_url=item_url, hosts=hosts, max_depth=2, max_items_per_page=most)
+    own_url = (item_url or "http://h/{id}").replace("{id}", own) if own else None
+    items = found(ids, profile, depth=depth, url=own_url)
+    expected: list[DiscoveredItem] = []
+    for one in dict.fromkeys(ids):
+        url, host = item_location(one, item_url, hosts)
+        if url and own_url and canonical_url(url) == canonical_url(own_url):
+            continue
+        routed = DUE if len(expected) < most and depth < 2 else BOUNDED
+        state = routed if url else UNROUTABLE
+        key = bounded_key(one)
+        expected.append(DiscoveredItem(item_key=key, item=one, url=url, host=host, depth=depth + 1, state=state))
+    assert items == tuple(expected)
 
 
 @given(

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import Malformed, PenstockError, TooLarge, Truncated, UsageError
+from tasks.steps import packing
 from tasks.steps.page import Payload
 from tasks.steps.payload import (
     MAX_SOURCE,
@@ -19,6 +23,7 @@ from tasks.steps.payload import (
     envelope_of,
     from_envelope,
     reopened,
+    source_of,
     to_envelope,
 )
 
@@ -81,6 +86,7 @@ def test_no_entry_makes_it_raise_anything_but_our_errors(fields: dict[bytes, byt
         assert payload.source
     kept = envelope_of(fields)
     assert 0 < len(kept.source) <= MAX_SOURCE
+    assert source_of(fields) == kept.source
     assert "\0" not in "".join((kept.source, kept.item or "", kept.url or "", *kept.extra, *kept.extra.values()))
     json.dumps(to_envelope(kept), ensure_ascii=False).encode()
 
@@ -182,6 +188,87 @@ def test_bodies_are_packed_only_where_that_saves_something() -> None:
     assert packed[b"enc"] == b"zstd"
     assert len(packed[b"body"]) < 500
     assert len(encode_fields(Payload(source="a", body=noise), compress=True)[b"body"]) <= len(noise)
+
+
+def test_a_body_is_packed_and_unpacked_by_many_threads_at_once() -> None:
+    bodies = [f"The tide turned at noon {number}. ".encode() * (20 + 200 * (number % 7)) for number in range(40)]
+    start = threading.Barrier(8)
+
+    def there_and_back(_: int) -> list[bytes]:
+        start.wait()
+        return [packing.unpack(packing.pack(body)[0], 1 << 20) for body in bodies]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(there_and_back, range(8))) == [bodies] * 8
+
+
+def test_a_broken_frame_does_not_harm_the_next() -> None:
+    frame = pack(b"The tide turned at noon. " * 50)
+    for _ in range(3):
+        assert decode(entry(body=frame, enc=b"zstd")).body == b"The tide turned at noon. " * 50
+        with pytest.raises(Malformed):
+            decode(entry(body=frame[:40] + b"\xff" * 20 + frame[60:], enc=b"zstd"))
+
+
+# --- frames that stand for the body -------------------------------------------------------------------------------
+
+
+def test_a_frame_that_says_its_size_and_is_smaller_is_kept_with_the_body() -> None:
+    body = b"The tide turned at noon. " * 50
+    frame = pack(body)
+    payload = decode(entry(body=frame, enc=b"zstd"))
+    assert (payload.body, payload.frame) == (body, frame)
+    assert payload == replace(payload, frame=None)
+    assert repr(payload) == repr(replace(payload, frame=None))
+    assert encode_fields(payload, compress=True)[b"body"] == frame
+    assert encode_fields(payload)[b"body"] == body
+    assert to_envelope(payload) == to_envelope(replace(payload, frame=None))
+
+
+@pytest.mark.parametrize(
+    "body, frame",
+    [
+        (b"The tide turned at noon. " * 50, pack(b"The tide turned at noon. " * 50, sized=False)),
+        (b"short", pack(b"short")),
+        (b"", pack(b"")),
+    ],
+    ids=["unsized", "larger", "empty"],
+)
+def test_any_other_frame_is_forgotten(body: bytes, frame: bytes) -> None:
+    payload = decode(entry(body=frame, enc=b"zstd"))
+    assert (payload.body, payload.frame) == (body, None)
+    assert decode(entry(body=body)).frame is None
+    assert envelope_of(entry(body=frame, enc=b"zstd")).frame is None
+
+
+def test_a_frame_that_needs_a_dictionary_is_refused() -> None:
+    samples: list[bytes | bytearray | memoryview[int]] = [
+        f"The tide turned at {hour} and the boats came home {hour * 7}. ".encode() * 5 for hour in range(300)
+    ]
+    dictionary = zstandard.train_dictionary(2000, samples)
+    frame = zstandard.ZstdCompressor(dict_data=dictionary).compress(bytes(samples[0]) * 5)
+    with pytest.raises(Malformed):
+        decode(entry(body=frame, enc=b"zstd"))
+
+
+@given(
+    window=st.integers(0, 255),
+    size=st.integers(256, LIMIT),
+    flags=st.sampled_from([0x40, 0x41, 0x44, 0x60]),
+    dictionary=st.binary(max_size=1),
+)
+def test_a_kept_frame_is_one_that_a_plain_decompressor_takes(
+    window: int, size: int, flags: int, dictionary: bytes
+) -> None:
+    """The header is RFC 8878's, 3.1.1.1: flags, window, dictionary, size; then one block that repeats a byte."""
+    head = bytes([flags]) + (b"" if flags & 0x20 else bytes([window])) + dictionary + (size - 256).to_bytes(2, "little")
+    frame = b"\x28\xb5\x2f\xfd" + head + (size << 3 | 3).to_bytes(3, "little") + b"x"
+    try:
+        payload = decode(entry(body=frame, enc=b"zstd"))
+    except (Malformed, Truncated, TooLarge):
+        return
+    assert payload.frame is None or zstandard.ZstdDecompressor().decompress(payload.frame) == payload.body
+    assert payload.frame == frame
 
 
 # --- envelopes ----------------------------------------------------------------------------------------------------

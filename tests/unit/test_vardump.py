@@ -205,6 +205,9 @@ def test_no_wire_service_is_claimed_where_the_page_may_go_on() -> None:
         ("It rained, as Reuters reported.", None),
         ("Independent reported.", None),
         ("It rained, Independent reported. Then it stopped.", None),
+        ("A, B, the " + "X" * 61 + ' reported."', "X" * 61),
+        ("A, B, the " + "X" * 62 + " reported.", None),
+        ("word " * 90 + "it rained, Quay “Post, Courier reported.”", "Courier"),
     ],
 )
 def test_a_wire_service_is_a_name_at_the_very_end(paragraph: str, name: str | None) -> None:
@@ -216,6 +219,8 @@ def test_a_wire_service_is_a_name_at_the_very_end(paragraph: str, name: str | No
     [
         ("PHOTOS: A", ("PHOTOS",)),
         ("URGENT: VDO: A", ("URGENT", "VDO")),
+        (" photos : A", ("PHOTOS",)),
+        ("PHOTOS VDO: A", ()),
         ("Urgent/Video: A", ("URGENT", "VIDEO")),
         ("Videotape: A", ()),
         ("The VIDEO: A", ()),
@@ -246,6 +251,21 @@ def test_legacy_bytes_are_decoded_and_the_count_is_of_those_bytes() -> None:
     found = read(text + b'string(%d) "%s"' % (len(items), items), content_type="text/plain; charset=windows-1256")
     assert found.paragraphs == ("أغلق الميناء يوم الخميس أمام القوارب الصغيرة.",)
     assert found.related[0].title == "الميناء القديم مغلق اليوم"
+
+
+@pytest.mark.parametrize(
+    "content, why",
+    [
+        ('[{"id":"é"} ‘]'.encode("cp1252"), r"not JSON: .*char 12\)"),
+        ("[{“id”:1}]".encode(), r"not JSON: .*char 2\)"),
+        ('[{"id":"۵"}, é]'.encode(), r"not JSON: .*char 13\)"),
+        ('[{"id":"۵"}, {"ид":1}]'.encode(), "item 2 of the dump has no id"),
+    ],
+)
+def test_what_is_wrong_in_a_dump_is_told_of_its_text(content: bytes, why: str) -> None:
+    with pytest.raises(Malformed, match=why) as caught:
+        read(page("Text.", dump=b'string(%d) "%s"' % (len(content), content)))
+    assert not isinstance(caught.value.__context__, Malformed)
 
 
 def test_blank_lines_around_the_page_make_no_difference() -> None:

@@ -19,6 +19,8 @@ from tasks.errors import Truncated, Undecodable
 
 Decode = Callable[[bytes], str]
 
+_HEAD: Final = 200  # bytes that tell UTF-16 without a BOM; even
+
 _BOMS: Final = (  # the longer first: UTF-32's begins as UTF-16's does
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -40,6 +42,8 @@ _MAX_STRAY: Final = 1000
 
 def ascii_compatible(body: bytes) -> bytes:
     """Return the body without a UTF-8 BOM; UTF-16 and UTF-32 become UTF-8. Raises ``Truncated``, ``Undecodable``."""
+    if body[:1] < b"\xef" and b"\0" not in body[:_HEAD]:
+        return body  # a mark begins with NUL or a byte from EF on, and UTF-16 without one is full of NUL
     if body.startswith(codecs.BOM_UTF8):
         return body[len(codecs.BOM_UTF8) :]
     for bom, codec in _BOMS:
@@ -59,10 +63,11 @@ def decoder(body: bytes, content_type: str | None = None, *, meta: bool = False)
         body.decode()
     except UnicodeDecodeError as error:
         return _other_decoder(body, content_type, meta, error)
-    return _utf8
+    return utf8
 
 
-def _utf8(data: bytes) -> str:
+def utf8(data: bytes) -> str:
+    """Decode UTF-8, strictly."""
     return data.decode()
 
 
@@ -141,7 +146,7 @@ def _ends_inside_sequence(body: bytes) -> bool:
 
 def _bare_utf16(body: bytes) -> str | None:
     """Return the byte order of UTF-16 without a BOM: every other byte of its ASCII part is NUL."""
-    sample = body[:200]
+    sample = body[:_HEAD]
     half = len(sample) // 2
     if b"\0" not in sample or half == 0:
         return None

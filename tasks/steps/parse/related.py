@@ -17,7 +17,8 @@ _TAG: Final = r"(?:PHOTOS?|VIDEOS?|VDO|URGENT)"
 _TAGS: Final = re.compile(rf"\s*({_TAG}(?:\s*[:/&+,|]\s*{_TAG})*)\s*:", re.IGNORECASE)
 _TITLES: Final = ("title", "headline")
 _PICS: Final = ("pic", "media_path", "image", "thumbnail")
-_MEMO_LENGTH: Final = 600  # characters; the memo stays below some 10 MB whatever the pages hold
+_MEMO: Final = 16_384  # items; neighbouring pages name the same ones
+_MEMO_LENGTH: Final = 400  # characters; the memo stays below some 30 MB whatever the pages hold
 _WORD: Final = re.compile(r"[A-Za-z]+")
 _KINDS: Final[Mapping[str, MediaKind]] = {
     **dict.fromkeys(("jpg", "jpeg", "png", "gif", "webp", "bmp", "svg", "avif", "tif", "tiff"), "image"),
@@ -42,7 +43,7 @@ def related_of_dump(text: bytes | str) -> tuple[Related, ...]:
         raise Malformed(f"the dump is not JSON: {error}") from error
     if not isinstance(items, list):
         raise Malformed("the dump is not a JSON array")
-    return tuple(_of_dump(number, item) for number, item in enumerate(items, start=1))
+    return tuple([_of_dump(number, item) for number, item in enumerate(items, start=1)])
 
 
 def related_of_list(items: Iterable[Any]) -> tuple[Related, ...]:
@@ -68,13 +69,18 @@ def _related(item: str, title: str | None, pic: str | None) -> Related:
     )
 
 
-_remembered = functools.lru_cache(maxsize=8192)(_related)  # neighbouring pages name the same items
+_remembered = functools.lru_cache(maxsize=_MEMO)(_related)
 
 
 def tags_of(title: str) -> tuple[str, ...]:
     """Return the tags that a title begins with, upper case: ``PHOTOS``, ``VDO``, ``VIDEO``, ``URGENT``."""
     found = _TAGS.match(title)
-    return tuple(word.upper() for word in _WORD.findall(found[1])) if found else ()
+    if found is None:
+        return ()
+    words = found[1]
+    if words.isascii() and words.isalpha():  # one word, as nearly always
+        return (words.upper(),)
+    return tuple([word.upper() for word in _WORD.findall(words)])
 
 
 def media_kind(path: str) -> MediaKind | None:
@@ -86,19 +92,21 @@ def media_kind(path: str) -> MediaKind | None:
 def uploaded_at(path: str) -> datetime | None:
     """Return the time in a file name's .NET ticks, taken as UTC; None where there is none that makes sense."""
     found = _TICKS.search(path, path.rfind("/") + 1)
-    if found is None or found.end() - found.start() != _DIGITS_OF_TICKS:
+    if found is None or len(digits := found[0]) != _DIGITS_OF_TICKS:
         return None
-    ticks = int(found[0])
-    return _EPOCH + timedelta(microseconds=ticks // 10) if _TICKS_FROM <= ticks < _TICKS_TO else None
+    ticks = int(digits)
+    return _EPOCH + timedelta(0, 0, ticks // 10) if _TICKS_FROM <= ticks < _TICKS_TO else None
 
 
 def _of_dump(number: int, item: Any) -> Related:
     if not isinstance(item, dict):
         raise Malformed(f"item {number} of the dump is not an object")
-    identity, title, pic = _identity(item.get("id")), item.get("title"), item.get("pic")
+    identity, title, pic = item.get("id"), item.get("title"), item.get("pic")
+    if not isinstance(identity, str) or not identity:
+        identity = _identity(identity)
     if identity is None:
         raise Malformed(f"item {number} of the dump has no id")
-    if not isinstance(title, str | None) or not isinstance(pic, str | None):
+    if not (title is None or isinstance(title, str)) or not (pic is None or isinstance(pic, str)):
         raise Malformed(f"title or pic of item {number} of the dump is not text")
     return related(identity, title, pic)
 
@@ -114,9 +122,9 @@ def _of_any(item: Any) -> Related | None:
 
 
 def _identity(value: Any) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return value or None if isinstance(value, str) else None
+    if isinstance(value, str):
+        return value or None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _first_text(item: Mapping[str, Any], keys: Iterable[str]) -> str | None:

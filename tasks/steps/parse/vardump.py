@@ -16,8 +16,8 @@ import re
 from typing import Final
 
 from tasks.errors import Malformed, Truncated
-from tasks.steps.page import ParsedPage, Payload, SourceProfile
-from tasks.steps.parse.charset import Decode, ascii_compatible, decoder
+from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
+from tasks.steps.parse.charset import Decode, ascii_compatible, decoder, utf8
 from tasks.steps.parse.dates import date_line, starts_date_line, zone_of
 from tasks.steps.parse.dump import find_dump
 from tasks.steps.parse.related import related_of_dump
@@ -26,6 +26,7 @@ VERSION: Final = 1
 
 _DESK_CODE: Final = re.compile(r"[A-Za-z]{1,4}(?:/[A-Za-z]{1,4}){1,3}[ \t]+[0-9]{1,6}(?:-[0-9]{1,6}){1,3}")
 _WIRE: Final = re.compile(r", (?:[Tt]he )?([^\s,;:\"“”][^,;:\"“”]{0,60}) reported\.[\"”]?$")
+_WIRE_LENGTH: Final = 80  # characters; no ending that _WIRE finds is longer
 _SENTENCE_END: Final = re.compile(r"[.!?…。！？؟۔।]\s*[\"'”’»)\]]*$")  # noqa: RUF001 (of several scripts)
 _BLANK: Final = "\ufeff \t\r\n"
 
@@ -54,14 +55,23 @@ def parse_vardump(payload: Payload, profile: SourceProfile) -> ParsedPage:
         paragraphs=tuple(paragraphs),
         wire_service=wire_service(paragraphs[-1]) if desk_code or dump else None,
         desk_code=desk_code,
-        related=() if dump is None else related_of_dump(_content(dump.content, decode)),
+        related=() if dump is None else _related(dump.content, decode),
     )
 
 
 def wire_service(paragraph: str) -> str | None:
     """Return ``Independent`` of a paragraph that ends in ``, Independent reported.``; only names count."""
-    found = _WIRE.search(paragraph)
+    found = _WIRE.search(paragraph, max(0, len(paragraph) - _WIRE_LENGTH))
     return found[1] if found and not found[1][0].islower() else None
+
+
+def _related(content: bytes, decode: Decode) -> tuple[Related, ...]:
+    if decode is utf8:
+        try:
+            return related_of_dump(content)
+        except Malformed:
+            pass  # the error is told of the text, below, and without this one around it
+    return related_of_dump(_content(content, decode))
 
 
 def _content(content: bytes, decode: Decode) -> str:
