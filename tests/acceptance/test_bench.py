@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 from tests.acceptance.conftest import Penstock
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 FIGURES = {
     "pages_per_s",
     "pages_per_s_min",
@@ -69,6 +73,22 @@ def test_a_named_peer_that_is_not_installed_is_told_with_the_way_to_get_it(penst
     done = penstock.attempt("bench", "--only", "penstock,bytewax")
     assert done.returncode == 2
     assert b"make bench" in done.stderr
+
+
+def test_without_a_checkout_it_says_what_is_missing(tmp_path: Path) -> None:
+    for name in ("worker", "tasks"):  # as a wheel installs them
+        shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.cli", "bench"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"checkout" in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_an_interrupted_bench_leaves_no_process_and_no_folder(penstock: Penstock) -> None:
