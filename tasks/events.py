@@ -34,7 +34,10 @@ class Event(enum.StrEnum):
     """A stored failure was tried again and became a page. ``outcome, attempts``."""
 
     DELIVERY_RECLAIMED = "delivery.reclaimed"
-    """An entry was taken over from a worker that died or outlived its lease. ``entry, deliveries``."""
+    """Entries were taken over from workers that died or outlived their lease, a line for each batch of them.
+
+    ``entries`` (how many), ``first`` and ``last`` of them, ``deliveries`` (the most of one).
+    """
 
     DELIVERY_UNDECIDED = "delivery.undecided"
     """A suspect page could not be judged this time, and will come again. ``entry, deliveries, message``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -40,7 +41,9 @@ log = structlog.get_logger("penstock.ingest")
 BLOCK_MS = 500  # how long one read waits for a first entry, and so how soon an idle pull notices that it must stop
 RECLAIM_SECONDS = 1.0
 NOTE_SECONDS = 5.0
+PULL_SPREAD = 0.25  # of a pull's time
 FIRST_COUNT = 16  # entries of the first read, when nothing is known of their size
+YOUNG = 1  # the generations of Python's garbage collector below the oldest
 HOLD_SECONDS = 45.0  # how long a batch in hand waits for a store that went away, or a process for a stream that did
 PUSH_SECONDS = 60.0  # how long ingest_page waits for room in the stream before it gives its message back
 
@@ -107,7 +110,8 @@ def _pull(ctx: Context) -> Counter[str]:
     done: Counter[str] = Counter()
     ctx.store.ping()  # what is taken over or read while the store is down only counts as delivered once more
     ctx.stream.epoch()
-    ends = ctx.clock.monotonic() + ctx.limits.pull_seconds
+    # Pulls that began together must not end together: until the pump has started the next ones, nobody would read.
+    ends = ctx.clock.monotonic() + ctx.limits.pull_seconds * (1 - PULL_SPREAD * ctx.draw())
     reclaim_at, note_at, count = 0.0, 0.0, FIRST_COUNT
     while ctx.clock.monotonic() < ends and not ctx.stopping():
         began = ctx.clock.monotonic()
@@ -118,10 +122,18 @@ def _pull(ctx: Context) -> Counter[str]:
         if began >= note_at:
             note_accepted(ctx)
             note_at = began + NOTE_SECONDS
-        entries = ctx.stream.read(count, BLOCK_MS)
-        done += settle_all(ctx, parked(ctx, entries, done), ends)
-        count = next_count(ctx.limits, count, entries, ctx.clock.monotonic() - began)
+        count = _pull_batch(ctx, count, ends, done)
+        if ctx.clock.monotonic() >= reclaim_at:  # now that no batch is in hand, which it would go through in vain
+            gc.collect(YOUNG)
     return done
+
+
+def _pull_batch(ctx: Context, count: int, ends: float, done: Counter[str]) -> int:
+    """Read up to ``count`` entries and handle them; return how many to read next."""
+    began = ctx.clock.monotonic()
+    entries = ctx.stream.read(count, BLOCK_MS)
+    done += settle_all(ctx, parked(ctx, entries, done), ends)
+    return next_count(ctx.limits, count, entries, ctx.clock.monotonic() - began)
 
 
 def settle_all(ctx: Context, entries: Sequence[Entry], ends: float) -> Counter[str]:
@@ -156,6 +168,8 @@ def reclaim_all(ctx: Context, ends: float) -> Counter[str]:
         batch: list[Arrival] = []
         more = _reclaim_into(ctx, batch, done)
         if batch:
+            ids, most = [one.entry_id for one in batch], max(one.attempt for one in batch)
+            log.info(Event.DELIVERY_RECLAIMED, entries=len(ids), first=ids[0], last=ids[-1], deliveries=most)
             done += settle(ctx, batch)
     return done
 
@@ -167,7 +181,6 @@ def _reclaim_into(ctx: Context, batch: list[Arrival], done: Counter[str]) -> boo
         entry = ctx.stream.reclaim(own=not batch)
         if entry is None:
             return bool(batch)
-        log.info(Event.DELIVERY_RECLAIMED, entry=entry.id, deliveries=entry.deliveries)
         try:
             batch += [arrival_of(ctx, one) for one in parked(ctx, [entry], done)]
         except (SandboxAway, Undecided) as error:
@@ -205,6 +218,7 @@ def arrival_of(ctx: Context, entry: Entry) -> Arrival:
     payload, understood = _read_entry(ctx, entry)
     body_hash = payload_hash(payload.body)
     result = _failure(ctx, understood, payload, body_hash) if isinstance(understood, PenstockError) else understood
+    del understood  # the traceback of an error holds this frame, and so the batch, until the garbage is collected
     return Arrival(
         epoch=entry.epoch,
         entry_id=entry.id,

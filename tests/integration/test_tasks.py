@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -136,6 +137,17 @@ def test_one_bad_page_harms_itself_only(ctx: Context, told: list[str]) -> None:
     assert pull(ctx) == {"new": 2, "failed": 2}
     assert pull(ctx) == {}
     assert sorted(told) == ["Truncated", "UnknownFormat"]
+
+
+def test_a_bad_page_does_not_keep_its_batch_in_memory(ctx: Context) -> None:
+    _push(ctx, _text(1), _text(2)[:-20], b"{")
+    gc.collect()
+    gc.disable()
+    try:
+        assert pull(ctx) == {"new": 1, "failed": 2}
+        assert [one for one in gc.get_objects() if isinstance(one, Arrival | PenstockError)] == []
+    finally:
+        gc.enable()
 
 
 def test_a_bug_of_ours_that_one_page_meets_is_that_pages_failure(ctx: Context, store: SqlStore) -> None:

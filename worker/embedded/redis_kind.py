@@ -69,6 +69,11 @@ class RedisServer(Server):
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
+            # What is in the stream is packed already; packing it again is a third of the work of a rewrite.
+            "rdbcompression": "no",
+            # Three packed pages of the usual 2 kB to a node; by default it is one, each with its overhead. With more,
+            # an entry that stays, since it is parked, would keep the room of more that are gone.
+            "stream-node-max-bytes": "8192",
             "maxmemory": self.maxmemory,
             # A full Redis must refuse: an evicted stream is lost pages.
             "maxmemory-policy": "noeviction",
