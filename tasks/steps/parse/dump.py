@@ -17,6 +17,7 @@ OPENING: Final = re.compile(rb"string\(([0-9]+)\)( \")?")
 _MAX_INDENT: Final = 16
 _MAX_DIGITS: Final = 10
 _QUOTE: Final = ord('"')
+_NEWLINE: Final = ord("\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +65,7 @@ def _opening(data: bytes, opening: re.Pattern[bytes], *, at_line_start: bool) ->
 
 def _begins_line(data: bytes, at: int) -> bool:
     """Tell whether only a few blanks stand before ``at`` in its line."""
+    if at and data[at - 1] == _NEWLINE:
+        return True
     before = data[max(0, at - _MAX_INDENT) : at].rstrip(b" \t")
     return before.endswith(b"\n") or (not before and at <= _MAX_INDENT)
