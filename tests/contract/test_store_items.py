@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import pytest
 
@@ -8,6 +10,7 @@ from tasks.ports import FetchFailure, ItemLease
 from tasks.steps.page import ItemState
 from tests.support.arrivals import NOW, SECOND, broken, commit, item, page
 from worker.store import FailureFilter, SqlStore
+from worker.store.driver import Driver, Transaction
 
 LATER = NOW + 100 * SECOND
 
@@ -243,3 +246,60 @@ def test_what_there_is_to_do_is_counted(store: SqlStore) -> None:
     assert (due.leased_failures, due.waiting_failures, due.due_failures) == (1, 1, 2)
     assert store.due_counts(now=NOW, run="r1", budgets={}).due_failures == 0
     assert store.due_counts(now=LATER, run="r1", budgets={}).failures == 2
+
+
+def test_what_is_known_of_items_ends_with_the_connection(store: SqlStore) -> None:
+    """A standby that takes over may lack the last commits; what this process remembers of them must not count there."""
+    names(store, item("1"))
+    with store._driver.transaction() as tx:
+        tx.run("DELETE FROM item WHERE item_key = '1'")
+    names(store, item("1"), by="q", at=1)
+    assert store.counts().items == {"fetched": 2}
+    store.close()
+    names(store, item("1"), by="r", at=2)
+    assert row_of(store, "1")["discovered_by"] == "r"
+
+
+def test_a_known_item_is_still_moved_nearer_to_the_start_and_told_more_of(store: SqlStore) -> None:
+    names(store, item("1", ItemState.BOUNDED, depth=2), by="p", at=5)
+    names(store, item("1", ItemState.BOUNDED, depth=2), by="q", at=6)
+    names(store, item("1", ItemState.BOUNDED, depth=2), by="r", at=4)
+    assert (row_of(store, "1")["state"], row_of(store, "1")["discovered_by"]) == ("bounded", "r")
+    names(store, item("1", depth=2), by="s", at=7)
+    assert (row_of(store, "1")["state"], row_of(store, "1")["discovered_by"]) == ("due", "r")
+    names(store, item("1", depth=1), by="t", at=8)
+    assert row_of(store, "1")["discovered_by"] == "t"
+
+
+class UndoneError(Exception):
+    pass
+
+
+class UndoingDriver:
+    """A driver whose armed transactions fail when their work is done."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.armed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    @contextmanager
+    def transaction(self, *, write: bool = True) -> Iterator[Transaction]:
+        with self._driver.transaction(write=write) as tx:
+            yield tx
+            if self.armed:
+                raise UndoneError
+
+
+def test_nothing_is_remembered_of_a_batch_that_was_undone(store: SqlStore) -> None:
+    driver = UndoingDriver(store._driver)
+    undoing = SqlStore(cast("Driver", driver))
+    names(undoing, item("0"), by="o")
+    driver.armed = True
+    with pytest.raises(UndoneError):
+        names(undoing, item("1"), by="p")
+    driver.armed = False
+    names(undoing, item("1"), by="q", at=1)
+    assert row_of(undoing, "1")["discovered_by"] == "q"

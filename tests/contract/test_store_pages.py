@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+import zstandard
 
 from tasks.ports import Settled
 from tasks.steps.page import Outcome, PageResult, ParsedPage, Payload, Related
@@ -231,3 +233,15 @@ def test_the_bytes_of_every_arrival_are_kept_once(store: SqlStore) -> None:
     commit(store, page("1", "a", body=body), page("2", "b", body=body), broken("3", body))
     (failure,) = store.failures()
     assert store.failure_payload(failure["id"]) == body
+
+
+def test_a_page_that_came_packed_is_kept_as_it_came(store: SqlStore) -> None:
+    body = b"the same words, and the same words again, and the same words once more" * 20
+    frame = zstandard.ZstdCompressor(level=19).compress(body)
+    one = page("1", "a", body=body)
+    commit(store, moved(one, payload=replace(one.payload, frame=frame)))
+    (kept,) = store.archive()
+    assert kept.payload is not None
+    assert kept.payload.body == body
+    with store._driver.transaction(write=False) as tx:
+        assert tx.run("SELECT bytes, size FROM payload") == [(frame, len(body))]

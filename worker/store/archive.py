@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 
 from tasks.steps.dedupe import Identity
 from tasks.steps.page import Payload
-from worker.store import clean, envelopes, payloads
+from worker.store import clean, envelopes
 from worker.store.driver import Row, Transaction, statement
 from worker.store.failures import OPEN, payload_of
+from worker.store.zstd import unpack
 
 Key = tuple[Any, ...]
 
@@ -133,4 +134,4 @@ def _failure(row: Row) -> Archived:
 
 
 def _unpacked(packed: Any) -> bytes | None:
-    return None if packed is None else payloads.unpack(bytes(packed))
+    return None if packed is None else unpack(packed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,8 +30,7 @@ class EntryKey(NamedTuple):
         return f"{self.ms}-{self.seq}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Sighting(NamedTuple):
     """A payload that was parsed: one observation of a page.
 
     ``again``: its bytes were parsed a second time. It is then an observation of the text alone, not of the page's URL.
@@ -46,8 +45,7 @@ class Sighting:
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
+class Broken(NamedTuple):
     """A payload that could not be parsed."""
 
     identity: Identity
@@ -57,8 +55,7 @@ class Broken:
     payload_hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """One stream entry with what it brought."""
 
     key: EntryKey
@@ -67,8 +64,7 @@ class Delivered:
     what: Sighting | Broken
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(NamedTuple):
     """What became of an arrival: its outcome, and the rows that hold it."""
 
     outcome: Outcome
@@ -86,15 +82,17 @@ class Packed:
     size: int
 
 
-def delivered(arrivals: Iterable[Arrival]) -> dict[EntryKey, Delivered]:
-    """Return the arrivals by entry; of one that is there twice, the first."""
-    entries: dict[EntryKey, Delivered] = {}
-    for arrival in arrivals:
-        key = EntryKey.of(arrival.epoch, arrival.entry_id)
-        if key not in entries:
-            what = observed(arrival.payload, arrival.payload_hash, arrival.result, arrival.observed_at)
-            entries[key] = Delivered(key, arrival.attempt, arrival.serial, what)
-    return entries
+def delivered(arrivals: Iterable[Arrival]) -> list[Delivered]:
+    """Return what each arrival brings, in their order."""
+    return [
+        Delivered(
+            EntryKey.of(one.epoch, one.entry_id),
+            one.attempt,
+            one.serial,
+            observed(one.payload, one.payload_hash, one.result, one.observed_at),
+        )
+        for one in arrivals
+    ]
 
 
 def observed(
@@ -104,22 +102,5 @@ def observed(
     identity = clean.identity(payload.source, result.item_key)
     time = clean.moment(observed_at)
     if isinstance(result, FailureResult):
-        return Broken(identity=identity, observed_at=time, result=result, payload=payload, payload_hash=payload_hash)
-    return Sighting(
-        identity=identity,
-        observed_at=time,
-        content_hash=result.content_hash,
-        result=result,
-        payload=payload,
-        payload_hash=payload_hash,
-    )
-
-
-def sightings(entries: Sequence[Delivered]) -> list[Sighting]:
-    """Return the observations of pages in a batch."""
-    return [one.what for one in entries if isinstance(one.what, Sighting)]
-
-
-def broken(entries: Sequence[Delivered]) -> list[Broken]:
-    """Return the failures in a batch."""
-    return [one.what for one in entries if isinstance(one.what, Broken)]
+        return Broken(identity, time, result, payload, payload_hash)
+    return Sighting(identity, time, result.content_hash, result, payload, payload_hash)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ SOURCE_BYTES: Final = 400
 MESSAGE_CHARS: Final = 2000
 TRACEBACK_CHARS: Final = 8000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PLAIN_HOST: Final = re.compile(r"https?://([a-z0-9.-]+(?::[0-9]+)?)(?:[/?#]|\Z)")  # of a URL with nothing unusual
 _INT_MAX: Final = 2**63 - 1
 _YEAR_1: Final = -62_135_510_400_000_000  # a day inside of what datetime holds, for zones
 _YEAR_9999: Final = 253_402_214_400_000_000
@@ -60,7 +62,7 @@ def identity(source: str, item_key: str) -> Identity:
 
 def whole(value: int) -> int:
     """Return the number, brought within what a column can hold."""
-    return max(-_INT_MAX, min(_INT_MAX, value))
+    return value if -_INT_MAX <= value <= _INT_MAX else max(-_INT_MAX, min(_INT_MAX, value))
 
 
 def moment(micros: int) -> int:
@@ -77,6 +79,8 @@ def host_of(url: str | None) -> str | None:
     """Return the lower-case ``host[:port]`` of a URL, without user and password."""
     if not url:
         return None
+    if plain := _PLAIN_HOST.match(url):
+        return plain[1]
     try:
         return urlsplit(url).netloc.rpartition("@")[2].lower() or None
     except ValueError:
@@ -85,10 +89,15 @@ def host_of(url: str | None) -> str | None:
 
 def to_json(value: Any) -> str:
     """Return JSON; a lone surrogate, which UTF-8 cannot hold, becomes a question mark."""
+    return json_bytes(value).decode()
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return JSON in UTF-8; see ``to_json``."""
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value)
     except TypeError:
-        return orjson.dumps(_mended(value)).decode()
+        return orjson.dumps(_mended(value))
 
 
 def _mended(value: Any) -> Any:

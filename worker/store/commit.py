@@ -1,17 +1,17 @@
 """One batch, one transaction: each entry's effects, once.
 
-Locks are taken in one order everywhere, so that two batches seldom deadlock: pages by key, contents by hash, revisions,
-payloads, items by key, failures by key, deliveries, sums.
+Locks are taken in one order everywhere, so that two batches seldom deadlock: stored pages by key, contents by hash, new
+pages by key, revisions, payloads, items by key, failures by key, deliveries, sums.
 
 The deliveries are written last and not first: they then hold their outcome at once instead of being written twice.
-Entries that were settled before are read at the start and left alone; if another worker settles one of the batch's
-entries meanwhile, its row is in the way in the end, and the whole batch is run again.
+Entries that came before and may be settled are looked up at the start and left alone. If one of the batch's entries is
+settled all the same, its row is in the way in the end, and the whole batch is run again.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.ports import Settled
@@ -20,61 +20,88 @@ from tasks.steps.page import Arrival, Outcome
 from worker.store import contents, deliveries, failures, items, pages, payloads, revisions
 from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, delivered
 from worker.store.driver import Transaction
+from worker.store.known import KnownItems
+from worker.store.mentions import Mention
 
 
 class Batch:
     """Arrivals made ready outside of the transaction, which may have to run more than once."""
 
     def __init__(self, arrivals: Sequence[Arrival]) -> None:
-        self.arrivals = arrivals
-        self.entries = delivered(arrivals)
+        self.delivered = delivered(arrivals)
+        self.entries = {one.key: one for one in reversed(self.delivered)}  # of one that is there twice, the first
         self.packed = payloads.pack((one.payload_hash, one.payload) for one in arrivals)
+        # An entry that comes for the first time is not settled, but for rare accidents, which the ledger meets.
+        self.doubtful = any(one.attempt > 1 for one in arrivals)
 
     def settled(self, effects: Mapping[EntryKey, Effect], earlier: Mapping[EntryKey, Outcome]) -> list[Settled]:
         """Return how each arrival ended, in their order."""
         told: set[EntryKey] = set(earlier)
         result: list[Settled] = []
-        for arrival in self.arrivals:
-            key = EntryKey.of(arrival.epoch, arrival.entry_id)
+        for key, *_ in self.delivered:
             effect = Effect(earlier[key]) if key in earlier else effects[key]
             fresh, failure = key not in told, effect.failure_id
-            result.append(Settled(arrival.entry_id, effect.outcome, fresh, failure, given_up=effect.given_up))
+            result.append(Settled(key.entry_id, effect.outcome, fresh, failure, given_up=effect.given_up))
             told.add(key)
         return result
 
 
-def commit(tx: Transaction, batch: Batch, *, worker: str, now: int) -> list[Settled]:
+class Done(NamedTuple):
+    """What a transaction came to, to be told once it is committed."""
+
+    settled: list[Settled]
+    session: object
+    told: Mapping[Identity, Mention]  # of items
+
+
+def commit(tx: Transaction, batch: Batch, known: KnownItems, *, worker: str, now: int) -> Done:
     """Write a batch; see ``Store.commit``. Raises ``StoreConflict`` when it must run again."""
-    earlier = deliveries.earlier(tx, batch.entries)
+    earlier = deliveries.earlier(tx, batch.entries) if batch.doubtful else {}
+    batch.doubtful = True  # should it run again
     fresh = [one for key, one in batch.entries.items() if key not in earlier]
     kept = {one.what.payload_hash for one in fresh}
-    effects = apply(tx, [one.what for one in fresh], [one for one in batch.packed if one.payload_hash in kept], now)
-    paired = {one.key: (one, effect) for one, effect in zip(fresh, effects, strict=True)}
+    packed = [one for one in batch.packed if one.payload_hash in kept]
+    applied = apply(tx, [one.what for one in fresh], packed, now, known.within(tx.session))
+    paired = {one.key: (one, effect) for one, effect in zip(fresh, applied.effects, strict=True)}
     deliveries.write(tx, paired, worker=worker, now=now)
-    return batch.settled({key: effect for key, (_, effect) in paired.items()}, earlier)
+    settled = batch.settled({key: effect for key, (_, effect) in paired.items()}, earlier)
+    return Done(settled, tx.session, applied.told)
 
 
-def apply(tx: Transaction, arrived: Sequence[Sighting | Broken], packed: Iterable[Packed], now: int) -> list[Effect]:
-    """Write all that arrivals bring about but their deliveries; return what became of each."""
+class Applied(NamedTuple):
+    """What became of each arrival, and what the rows of items say by now at least."""
+
+    effects: list[Effect]
+    told: Mapping[Identity, Mention]
+
+
+def apply(
+    tx: Transaction,
+    arrived: Sequence[Sighting | Broken],
+    packed: Sequence[Packed],
+    now: int,
+    known: KnownItems | None = None,
+) -> Applied:
+    """Write all that arrivals bring about but their deliveries."""
     seen = [one for one in arrived if isinstance(one, Sighting)]
     failed = [one for one in arrived if isinstance(one, Broken)]
     stored = store_pages(tx, seen)
-    packed = list(packed)
     payloads.keep(tx, packed, now)
     payloads.hold(tx, (one.payload_hash for one in failed), packed, now)
-    items.follow(tx, seen, now)
+    told = items.follow(tx, seen, now, known)
     items.fail(tx, failed)
     others = pages.read(tx, {one.identity for one in failed} - stored.last_seen.keys())
     times = stored.last_seen | {identity: page.state.last_seen for identity, page in others.items()}
     rows = failures.record(tx, failed, times, now)
     failures.resolve(tx, stored.last_seen, now)
     outcomes = iter(stored.outcomes)
-    return [
+    effects = [
         Effect(next(outcomes), page_id=stored.ids[one.identity])
         if isinstance(one, Sighting)
         else _failed(rows[one.identity, failures.superseded(one, times)])
         for one in arrived
     ]
+    return Applied(effects, told)
 
 
 def _failed(kept: failures.Kept) -> Effect:
@@ -92,24 +119,28 @@ class Stored(NamedTuple):
 def store_pages(tx: Transaction, seen: Sequence[Sighting]) -> Stored:
     """Decide, and store pages, contents and revisions.
 
-    First all is inserted as if nothing were known, which is right for new pages. What was there already is then
-    locked or final; it is read, and the decision is made with it.
+    Pages that are there are locked as they are read, and contents are final. A page that another worker makes after
+    that is in the way of ours; it is then locked too, and the decision is made with it.
     """
     observations = [Observation(one.identity, one.content_hash, one.observed_at) for one in seen]
     by_identity: dict[Identity, list[Sighting]] = defaultdict(list)
     for one in seen:
         by_identity[one.identity].append(one)
-    as_new = decide(Known({}, {}), observations)
-    states = {identity: pages.next_state(None, as_new.segments[identity], own) for identity, own in by_identity.items()}
-    made = pages.insert(tx, states)
-    stored = pages.read(tx, states.keys() - made.keys())
-    first = contents.take(tx, as_new.contents)
-    known = Known(revisions.known(tx, stored, observations), first)
-    decision = decide(known, observations)
-    states |= {
-        identity: pages.next_state(page, decision.segments[identity], by_identity[identity])
-        for identity, page in stored.items()
-    }
+    stored = pages.lock(tx, by_identity)
+    first = contents.take(tx, contents.unknown(observations, stored))
+    made: dict[Identity, int] = {}
+    while True:
+        known = Known(revisions.known(tx, stored, observations), first)
+        decision = decide(known, observations)
+        states = {
+            identity: pages.next_state(stored.get(identity), decision.segments[identity], own)
+            for identity, own in by_identity.items()
+        }
+        new = states.keys() - stored.keys() - made.keys()
+        made |= pages.insert(tx, {identity: states[identity] for identity in new})
+        if new <= made.keys():
+            break
+        stored |= pages.lock(tx, new - made.keys())
     ids = made | {identity: page.id for identity, page in stored.items()}
     pages.update(tx, stored, states)
     contents.earlier(tx, {content: one for content, one in decision.contents.items() if content in first})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from tasks.steps.dedupe import FirstOf, Identity
+from tasks.steps.dedupe import FirstOf, Identity, Observation
 from worker.store.driver import Row, Transaction, statement
+from worker.store.pages import StoredPage
 
 _READ: Final = statement(
     """SELECT content.content_hash, observed_at, source, item_key
@@ -15,8 +16,7 @@ _READ: Final = statement(
 )
 _INSERT: Final = statement(
     """INSERT INTO content (content_hash, observed_at, source, item_key)
-    SELECT content_hash, observed_at, source, item_key FROM {rows} WHERE true ON CONFLICT DO NOTHING
-    RETURNING content_hash""",
+    SELECT content_hash, observed_at, source, item_key FROM {rows} WHERE true ON CONFLICT DO NOTHING""",
     content_hash="text",
     observed_at="int",
     source="text",
@@ -34,16 +34,29 @@ _EARLIER: Final = statement(
 )
 
 
-def take(tx: Transaction, fresh: Mapping[str, FirstOf]) -> dict[str, FirstOf]:
-    """Insert the contents that are not stored yet; return the first observations of those that were.
+def unknown(observations: Iterable[Observation], stored: Mapping[Identity, StoredPage]) -> dict[str, FirstOf]:
+    """Return the first observation of each content, but of one that its page is known to have had before."""
+    found: dict[str, FirstOf] = {}
+    for one in observations:
+        page = stored.get(one.identity)
+        if page is not None and page.had(one.content_hash, one.observed_at):
+            continue
+        first, other = FirstOf(one.observed_at, one.identity), found.get(one.content_hash)
+        if other is None or first < other:
+            found[one.content_hash] = first
+    return found
 
-    Nothing is locked: some contents (an empty page, an error message) are in every batch. What is stored can only be
+
+def take(tx: Transaction, fresh: Mapping[str, FirstOf]) -> dict[str, FirstOf]:
+    """Insert the contents that are not stored yet; return what is stored then, unless all of it is what was given.
+
+    What is stored is not locked: some contents (an empty page, an error message) are in every batch. It can only be
     replaced by an earlier observation, and never goes away, so a decision by it stays right.
     """
-    stored = _read(tx, fresh)
-    missing = sorted(one for one in fresh if one not in stored)
-    made = {row[0] for row in tx.read(_INSERT, [_row(one, fresh[one]) for one in missing])}
-    return stored | _read(tx, (one for one in missing if one not in made))
+    hashes = sorted(fresh)
+    if tx.write(_INSERT, [_row(one, fresh[one]) for one in hashes]) == len(hashes):
+        return {}
+    return _read(tx, hashes)
 
 
 def earlier(tx: Transaction, first: Mapping[str, FirstOf]) -> None:
@@ -52,7 +65,7 @@ def earlier(tx: Transaction, first: Mapping[str, FirstOf]) -> None:
 
 
 def _read(tx: Transaction, hashes: Iterable[str]) -> dict[str, FirstOf]:
-    rows = tx.read(_READ, [(one,) for one in sorted(hashes)])
+    rows = tx.read(_READ, [(one,) for one in hashes])
     return {content: FirstOf(time, Identity(source, item_key)) for content, time, source, item_key in rows}
 
 

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from tasks.errors import StoreConflict
 from tasks.steps.page import Outcome
 from worker.store import clean
 from worker.store.batch import Delivered, Effect, EntryKey, Sighting
-from worker.store.driver import Row, Transaction, statement
+from worker.store.driver import Row, Transaction, insertion, statement
 
 HOUR_US: Final = 3_600_000_000
 SHARDS: Final = 16  # rows of one sum, so that workers seldom wait for each other's
@@ -24,11 +23,8 @@ _EARLIER: Final = statement(
     ms="int",
     seq="int",
 )
-_INSERT: Final = statement(
-    """INSERT INTO delivery (epoch, ms, seq, serial, source, item_key, outcome, payload_hash, page_id, sighting,
-      failure_id, error_class, worker, attempt, observed_at, handled_at)
-    SELECT epoch, ms, seq, serial, source, item_key, outcome, payload_hash, page_id, sighting, failure_id,
-      error_class, worker, attempt, observed_at, handled_at FROM {rows} WHERE true ON CONFLICT DO NOTHING""",
+_INSERT: Final = insertion(
+    "delivery",
     epoch="text",
     ms="int",
     seq="int",
@@ -68,8 +64,8 @@ def write(tx: Transaction, effects: Mapping[EntryKey, tuple[Delivered, Effect]],
     """Store what became of entries, and count it. Raises ``StoreConflict`` if another worker stored one of them."""
     worker = clean.text(worker, WORKER_CHARS)
     rows = [_row(one, effect, worker, now) for _, (one, effect) in sorted(effects.items(), key=lambda pair: pair[0])]
-    if tx.write(_INSERT, rows) < len(rows):
-        raise StoreConflict("another worker settled one of the same entries first")
+    if rows:
+        tx.insert(_INSERT, rows)
     hour, shard = now // HOUR_US, shard_of(worker)
     counted = ((key, one.what.identity.source, effect) for key, (one, effect) in effects.items())
     add(tx, Counter((key.epoch, source, hour, str(effect.outcome), shard) for key, source, effect in counted))

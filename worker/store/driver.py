@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -29,12 +29,29 @@ def statement(sql: str, **columns: Kind) -> Statement:
     return Statement(sql, tuple(columns.items()))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Insertion:
+    """Rows that are new, in these columns of a table."""
+
+    table: str
+    columns: Sequence[tuple[str, Kind]]
+
+
+def insertion(table: str, **columns: Kind) -> Insertion:
+    """Build an insertion whose rows have these columns, in this order."""
+    return Insertion(table, tuple(columns.items()))
+
+
 class Transaction(Protocol):
     """An open transaction. Plain SQL has ``?`` for each parameter."""
 
     @property
     def locks_rows(self) -> bool:
         """Whether other transactions may write at the same time."""
+
+    @property
+    def session(self) -> object:
+        """What stands for the connection: another one for each."""
 
     def run(self, sql: str, *parameters: Any) -> list[Row]:
         """Run plain SQL and return its rows, if it has any."""
@@ -44,6 +61,9 @@ class Transaction(Protocol):
 
     def write(self, what: Statement, rows: Sequence[Row]) -> int:
         """Run a statement that returns nothing for all rows, in their order; return how many rows it touched."""
+
+    def insert(self, what: Insertion, rows: Iterable[Row]) -> None:
+        """Insert rows in their order, as they come. Raises ``StoreConflict`` where one is there already."""
 
 
 class Driver(Protocol):

@@ -71,11 +71,12 @@ _UPSERT: Final = statement(
     resolved_at="int",
     resolved_by="text",
 )
+# By the identity: the indexes of what is open look as good before there is anything, and are read whole then.
 _RESOLVE: Final = statement(
     f"""UPDATE failure SET state = 'resolved', resolved_at = r.now, resolved_by = 'arrival', next_attempt_at = NULL,
       lease_until = NULL, lease_token = NULL
     FROM {{rows}} WHERE failure.source = r.source AND failure.item_key = r.item_key
-      AND failure.state IN {OPEN} AND failure.observed_at < r.last_seen""",  # noqa: S608 (constants)
+      AND failure.state || '' IN {OPEN} AND failure.observed_at < r.last_seen""",  # noqa: S608 (constants)
     source="text",
     item_key="text",
     last_seen="int",

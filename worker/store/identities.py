@@ -12,6 +12,7 @@ from tasks.steps.canonical import canonical_url
 from tasks.steps.dedupe import Identity
 from worker.store import clean
 from worker.store.driver import Row, Transaction
+from worker.store.records import with_content
 
 ENTRY: Final = re.compile(r"(\d{1,19})-(\d{1,19})")
 _FAILURE: Final = re.compile(r"\d{1,18}")
@@ -29,8 +30,6 @@ _BY_IDENTITY: Final = (
     "SELECT 1 FROM page WHERE source = ? AND item_key = ?",
     "SELECT 1 FROM failure WHERE source = ? AND item_key = ?",
 )
-_BY_CONTENT: Final = """SELECT source, item_key FROM page WHERE content_hash = ?
-  UNION SELECT source, item_key FROM content WHERE content_hash = ?"""
 
 
 def sources(tx: Transaction) -> list[str]:
@@ -65,7 +64,7 @@ def _deliveries(tx: Transaction, ms: int, seq: int) -> list[Row]:
 
 def _named(tx: Transaction, key: str) -> list[Identity]:
     found = tx.run("SELECT source, item_key FROM page WHERE url_key = ? AND url = ?", clean.number_of(key), key)
-    found += tx.run(_BY_CONTENT, key, key)
+    found += with_content(tx, key) + tx.run("SELECT source, item_key FROM content WHERE content_hash = ?", key)
     url = canonical_url(key)
     for source in sources(tx):
         names = [key.removeprefix(f"{source}/")] if key.startswith(f"{source}/") else []

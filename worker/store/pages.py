@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tasks.steps.dedupe import Identity, Segment
 from worker.store import clean
@@ -20,6 +19,7 @@ _READ: Final = statement(
     source="text",
     item_key="text",
 )
+_LOCK: Final = statement(f"{_READ.sql} ORDER BY page.source, page.item_key {{lock page}}", **dict(_READ.columns))
 # Where the page is there already, DO UPDATE … WHERE false waits for who is writing it, locks it, and changes nothing:
 # https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
 _INSERT: Final = statement(
@@ -58,8 +58,7 @@ _UPDATE: Final = statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PageState:
+class PageState(NamedTuple):
     """All of a page row but its id and identity, in the order of the columns."""
 
     item: str | None
@@ -74,25 +73,8 @@ class PageState:
     depth: int
     parent: str | None
 
-    def row(self) -> Row:
-        """Return the columns."""
-        return (
-            self.item,
-            self.url,
-            self.url_key,
-            self.url_seen,
-            self.first_seen,
-            self.last_seen,
-            self.content_hash,
-            self.head_first_seen,
-            self.revisions,
-            self.depth,
-            self.parent,
-        )
 
-
-@dataclass(frozen=True, slots=True)
-class StoredPage:
+class StoredPage(NamedTuple):
     """A page that is stored."""
 
     id: int
@@ -104,27 +86,39 @@ class StoredPage:
         seen = (state.head_first_seen, state.last_seen)
         return Segment(state.content_hash, seen if seen[0] < seen[1] else seen[:1], row=state.head_first_seen)
 
+    def had(self, content_hash: str, at: int) -> bool:
+        """Tell whether it had a content by a time, as far as its last revision tells."""
+        return self.state.content_hash == content_hash and self.state.head_first_seen <= at
 
-def insert(tx: Transaction, fresh: Mapping[Identity, PageState]) -> dict[Identity, int]:
-    """Insert the pages that are not stored yet, and keep others from changing those that are; return the new ids.
 
-    This is the first thing that a batch writes, in the order of the keys: batches that share pages pass one after the
+def lock(tx: Transaction, identities: Iterable[Identity]) -> dict[Identity, StoredPage]:
+    """Read the pages of these identities, as far as there are any, and keep others from changing them.
+
+    This is the first thing that a batch does, in the order of the keys: batches that share pages pass one after the
     other, and none has to begin anew because another one was faster.
     """
-    rows = tx.read(_INSERT, [(*identity, *fresh[identity].row()) for identity in sorted(fresh)])
-    return {Identity(source, item_key): page_id for page_id, source, item_key in rows}
+    return _pages(tx.read(_LOCK, sorted(identities)))
 
 
 def read(tx: Transaction, identities: Iterable[Identity]) -> dict[Identity, StoredPage]:
     """Read the pages of these identities, as far as there are any."""
-    rows = tx.read(_READ, sorted(identities))
+    return _pages(tx.read(_READ, sorted(identities)))
+
+
+def _pages(rows: Iterable[Row]) -> dict[Identity, StoredPage]:
     return {Identity(row[1], row[2]): StoredPage(row[0], PageState(*row[3:])) for row in rows}
+
+
+def insert(tx: Transaction, fresh: Mapping[Identity, PageState]) -> dict[Identity, int]:
+    """Insert pages, and lock those that are there already; return the ids of the new ones."""
+    rows = tx.read(_INSERT, [(*identity, *fresh[identity]) for identity in sorted(fresh)])
+    return {Identity(source, item_key): page_id for page_id, source, item_key in rows}
 
 
 def update(tx: Transaction, stored: Mapping[Identity, StoredPage], states: Mapping[Identity, PageState]) -> None:
     """Write the new states of stored pages, as far as they differ."""
     changed = [identity for identity in sorted(stored) if states[identity] != stored[identity].state]
-    tx.write(_UPDATE, [(stored[identity].id, *states[identity].row()) for identity in changed])
+    tx.write(_UPDATE, [(stored[identity].id, *states[identity]) for identity in changed])
 
 
 def next_state(stored: StoredPage | None, segments: Sequence[Segment], seen: Sequence[Sighting]) -> PageState:
@@ -134,25 +128,29 @@ def next_state(stored: StoredPage | None, segments: Sequence[Segment], seen: Seq
     time the greater), depth and parent are the least pair.
     """
     old = stored.state if stored else None
-    head = segments[-1]
-    item = next((one.payload.item for one in seen if one.payload.item is not None), None)
-    urls = [(one.observed_at, clean.text(one.payload.url)) for one in seen if one.payload.url and not one.again]
-    places = [(clean.whole(one.payload.depth), clean.optional_key(one.payload.parent) or "") for one in seen]
-    if old is not None:
-        urls += [(old.url_seen, old.url)] if old.url is not None and old.url_seen is not None else []
-        places.append((old.depth, old.parent or ""))
-    url_seen, url = max(urls, default=(None, None))
+    head, since = segments[-1], segments[0].first_seen
+    item = old.item if old else None
+    url_seen, url, url_key = (old.url_seen, old.url, old.url_key) if old else (None, None, None)
+    places = [(old.depth, old.parent or "")] if old else []
+    for one in seen:
+        payload = one.payload
+        item = clean.optional_key(payload.item) if item is None else item
+        places.append((clean.whole(payload.depth), clean.optional_key(payload.parent) or ""))
+        if payload.url and not one.again:
+            told = clean.text(payload.url)
+            if url_seen is None or url is None or (one.observed_at, told) > (url_seen, url):
+                url_seen, url, url_key = one.observed_at, told, url_key if told == url else None
     depth, parent = min(places)
     return PageState(
-        item=old.item if old and old.item is not None else clean.optional_key(item),
-        url=url,
-        url_key=None if url is None else clean.number_of(url),
-        url_seen=url_seen,
-        first_seen=min(segments[0].first_seen, old.first_seen if old else segments[0].first_seen),
-        last_seen=head.last_seen,
-        content_hash=head.content_hash,
-        head_first_seen=head.first_seen,
-        revisions=(old.revisions if old else 0) + sum(segment.row is None for segment in segments),
-        depth=depth,
-        parent=parent or None,
+        item,
+        url,
+        clean.number_of(url) if url is not None and url_key is None else url_key,
+        url_seen,
+        min(since, old.first_seen) if old else since,
+        head.last_seen,
+        head.content_hash,
+        head.first_seen,
+        (old.revisions if old else 0) + sum(segment.row is None for segment in segments),
+        depth,
+        parent or None,
     )

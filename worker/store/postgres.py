@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -16,7 +16,7 @@ from psycopg import errors
 
 from tasks.errors import PenstockError, Permanent, StoreConflict, StoreUnavailable, UsageError
 from worker.store import arrays
-from worker.store.driver import Kind, Row, Statement
+from worker.store.driver import Insertion, Kind, Row, Statement
 
 Result = TypeVar("Result")
 
@@ -39,9 +39,19 @@ SET statement_timeout = '35s';
 SET lock_timeout = '30s';
 SET idle_in_transaction_session_timeout = '30s';  -- a worker that hangs must not hold its rows for ever
 SET plan_cache_mode = force_generic_plan;  -- planning anew for each batch costs more than it finds
+SET enable_seqscan = off;  -- a plan that is made while the tables are empty reads them whole when they are large
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
 SET jit = off;
 SET client_encoding = 'UTF8';
 SET timezone = 'UTC'
+"""
+# What is asked for reading may well be a whole table.
+_READ_ONLY: Final = """
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL enable_seqscan = on;
+SET LOCAL enable_hashjoin = on;
+SET LOCAL enable_mergejoin = on
 """
 _CONFLICTS: Final = (
     errors.DeadlockDetected,
@@ -100,6 +110,11 @@ class PostgresTransaction:
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         self._connection = connection
 
+    @property
+    def session(self) -> object:
+        """See ``Transaction``."""
+        return self._connection
+
     def run(self, sql: str, *parameters: Any) -> list[Row]:
         """See ``Transaction``."""
         cursor = self._connection.execute(_plain(sql).encode(), parameters)
@@ -112,6 +127,12 @@ class PostgresTransaction:
     def write(self, what: Statement, rows: Sequence[Row]) -> int:
         """See ``Transaction``."""
         return self._run(what, rows).rowcount if rows else 0
+
+    def insert(self, what: Insertion, rows: Iterable[Row]) -> None:
+        """See ``Transaction``."""
+        with self._connection.cursor() as cursor, cursor.copy(copying(what)) as copy:
+            for data in arrays.copied(rows, [kind for _, kind in what.columns]):
+                copy.write(data)
 
     def _run(self, what: Statement, rows: Sequence[Row]) -> psycopg.Cursor[Row]:
         columns = arrays.columns(rows, [kind for _, kind in what.columns])
@@ -134,7 +155,7 @@ class PostgresDriver:
             connection = self._open()
             try:
                 if not write:
-                    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    connection.execute(_READ_ONLY, prepare=False)
                 yield PostgresTransaction(connection)
                 connection.commit()
             except BaseException:
@@ -221,9 +242,14 @@ def _mapped(error: psycopg.Error) -> PenstockError | None:
 @cache
 def compiled(what: Statement) -> bytes:
     """Return the statement with one array per column."""
-    names = ", ".join(name for name, _ in what.columns)
-    values = ", ".join(f"%b::{_TYPES[kind]}[]" for _, kind in what.columns)
-    return _plain(what.sql.replace("{rows}", f"unnest({values}) AS r({names})")).encode()
+    values = ", ".join(f"unnest(%b::{_TYPES[kind]}[]) AS {name}" for name, kind in what.columns)
+    return _plain(what.sql.replace("{rows}", f"(SELECT {values}) AS r")).encode()
+
+
+@cache
+def copying(what: Insertion) -> bytes:
+    """Return the command that takes the rows."""
+    return f"COPY {what.table} ({', '.join(name for name, _ in what.columns)}) FROM STDIN (FORMAT binary)".encode()
 
 
 @cache

@@ -7,20 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-import orjson
-
 from tasks.steps.dedupe import FirstOf, Identity
 from tasks.steps.page import PageResult, Payload
-from worker.store import clean, commit, contents, envelopes, items, payloads, revisions
+from worker.store import clean, commit, contents, envelopes, items, told
 from worker.store.batch import Sighting
 from worker.store.driver import Row, Transaction, statement
 from worker.store.records import IS_HEAD
+from worker.store.zstd import unpack
 
 _NEVER: Final = 2**31  # newer than any parser
 _HEADS: Final = statement(
     f"""SELECT page.id, page.source, page.item_key, page.item, page.url, page.depth, page.parent,
       revision.first_seen, revision.content_hash, revision.payload_hash, revision.parser, revision.parser_version,
-      title, published_at, published_raw, fields, related, envelope, payload.bytes
+      title, published_at, published_raw, packed, fields, related, envelope, payload.bytes
     FROM {{rows}} JOIN page ON page.id = r.id JOIN revision ON revision.page_id = page.id AND {IS_HEAD}
       LEFT JOIN payload ON payload.payload_hash = revision.payload_hash
     ORDER BY page.id""",  # noqa: S608 (constants)
@@ -40,13 +39,13 @@ _MARKS: Final = statement(
     id="int",
 )
 _UPDATE: Final = statement(
-    f"""UPDATE revision SET {", ".join(f"{name} = r.{name}" for name in revisions.UNDERSTOOD)}
+    f"""UPDATE revision SET {", ".join(f"{name} = r.{name}" for name in told.COLUMNS)}
     FROM {{rows}} WHERE revision.page_id = r.page_id AND revision.first_seen = r.first_seen
       AND revision.content_hash = r.content_hash""",  # noqa: S608 (constants)
     page_id="int",
     first_seen="int",
     content_hash="text",
-    **revisions.UNDERSTOOD,
+    **told.COLUMNS,
 )
 
 
@@ -91,7 +90,7 @@ class Reparsed:
     @classmethod
     def of(cls, present: Present, result: PageResult) -> Reparsed:
         """Compare. A page keeps its identity, also where that was taken from its text."""
-        new = values(revisions.understood(result.page))
+        new = told.values(told.columns(result.page))
         names = [*present.values, *(name for name in new if name not in present.values)]
         pairs = {name: (present.values.get(name), new.get(name)) for name in names}
         differences = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -181,22 +180,15 @@ def read(tx: Transaction, page_ids: Sequence[int]) -> list[Present]:
 
 def _present(row: Row) -> Present:
     page_id, source, item_key, item, url, depth, parent = row[:7]
-    envelope, packed = row[17] or envelopes.of_page(item, url, depth, parent), row[18]
-    body = None if packed is None else payloads.unpack(bytes(packed))
+    envelope, frame = row[18] or envelopes.of_page(item, url, depth, parent), row[19]
+    body = None if frame is None else unpack(frame)
     return Present(
         page_id=page_id,
         identity=Identity(source, item_key),
         mark=Mark(*row[7:12]),
-        values=values(row[10:17]),
+        values=told.values(row[10:18]),
         payload=None if body is None else envelopes.read(source, envelope, body),
     )
-
-
-def values(understood: Row) -> dict[str, Any]:
-    """Return what ``revisions.understood`` wrote, by field, without the version."""
-    parser, _, title, published_at, published_raw, fields, related = understood
-    head = {"parser": parser, "title": title, "published_at": published_at, "published_raw": published_raw}
-    return {**head, **orjson.loads(fields), "related": orjson.loads(related)}
 
 
 def begin(tx: Transaction, told: Mapping[str, Any], now: int) -> int:
@@ -248,4 +240,4 @@ def _names_others(one: Reparsed) -> bool:
 
 def _row(one: Reparsed) -> Row:
     mark = one.present.mark
-    return (one.present.page_id, mark.first_seen, mark.content_hash, *revisions.understood(one.result.page))
+    return (one.present.page_id, mark.first_seen, mark.content_hash, *told.columns(one.result.page))

@@ -11,13 +11,14 @@ from typing import Final
 from tasks.errors import StoreConflict
 from tasks.ports import FailureLease
 from tasks.steps.page import Outcome, RetryArrival
-from worker.store import attempts, deliveries, failures, frontier, payloads, sources_state
+from worker.store import attempts, deliveries, failures, frontier, sources_state
 from worker.store.attempts import Attempt
 from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, observed
 from worker.store.commit import apply
 from worker.store.deliveries import HOUR_US, shard_of, sighting_of
 from worker.store.driver import Row, Transaction, statement
 from worker.store.sources_state import NOT_PAUSED
+from worker.store.zstd import unpack
 
 MOST_CRASHES: Final = 20  # attempts of a failure after which a process that died with it is taken as its doing
 # A lease that is still in the row never came back; whatever settles a failure takes it away.
@@ -123,7 +124,7 @@ def _last_entry(tx: Transaction, failure_id: int, payload_hash: str) -> str | No
 
 
 def _lease(row: Row, entry: str | None) -> FailureLease:
-    body = b"" if row[11] is None else payloads.unpack(bytes(row[11]))
+    body = b"" if row[11] is None else unpack(row[11])
     return FailureLease(
         id=row[0],
         payload=failures.payload_of(row[1], row[2:10], body),
@@ -170,24 +171,13 @@ def _succeeded(tx: Transaction, retry: RetryArrival, what: Sighting, packed: Seq
     """Apply the page once for each delivery that brought these bytes, and give each its outcome."""
     found = _deliveries(tx, retry)
     times = [one.observed_at for one in found] or [what.observed_at]
-    effects = apply(tx, [_at(what, time) for time in times], packed, now)
+    effects = apply(tx, [what._replace(observed_at=time) for time in times], packed, now).effects
     if not tx.run(_RESOLVE, now, retry.failure_id, retry.lease_token):
         raise LeaseLostError
     if len(_deliveries(tx, retry)) > len(found):
         raise StoreConflict("the same bytes arrived once more while they were tried again")
     _move(tx, what, list(zip(found, effects, strict=False)))
     return effects[0].outcome
-
-
-def _at(what: Sighting, time: int) -> Sighting:
-    return Sighting(
-        identity=what.identity,
-        observed_at=time,
-        content_hash=what.content_hash,
-        result=what.result,
-        payload=what.payload,
-        payload_hash=what.payload_hash,
-    )
 
 
 def _deliveries(tx: Transaction, retry: RetryArrival) -> list[_Delivery]:

@@ -8,33 +8,15 @@ from itertools import groupby
 from typing import Final
 
 from tasks.steps.dedupe import Identity, Observation, Segment, cut_by, is_late, with_times
-from tasks.steps.page import ParsedPage
-from worker.store import clean, envelopes
+from worker.store import envelopes, told
 from worker.store.batch import Sighting
 from worker.store.deliveries import sighting_of
-from worker.store.driver import Kind, Row, Transaction, statement
+from worker.store.driver import Kind, Row, Transaction, insertion, statement
 from worker.store.pages import StoredPage
 
-UNDERSTOOD: Final[dict[str, Kind]] = {
-    "parser": "text",
-    "parser_version": "int",
-    "title": "text",
-    "published_at": "text",
-    "published_raw": "text",
-    "fields": "text",
-    "related": "text",
-}
-_KINDS: Final[dict[str, Kind]] = {"payload_hash": "text", "envelope": "text", **UNDERSTOOD}
+_KINDS: Final[dict[str, Kind]] = {"payload_hash": "text", "envelope": "text", **told.COLUMNS}
 _DATA: Final = ", ".join(_KINDS)
-_INSERT: Final = statement(
-    f"""INSERT INTO revision (page_id, content_hash, first_seen, last_seen, {_DATA})
-    SELECT page_id, content_hash, first_seen, last_seen, {_DATA} FROM {{rows}}""",  # noqa: S608 (constants)
-    page_id="int",
-    content_hash="text",
-    first_seen="int",
-    last_seen="int",
-    **_KINDS,
-)
+_INSERT: Final = insertion("revision", page_id="int", content_hash="text", first_seen="int", last_seen="int", **_KINDS)
 _COPY: Final = statement(
     f"""INSERT INTO revision (page_id, content_hash, first_seen, last_seen, {_DATA})
     SELECT r.page_id, r.content_hash, r.first_seen, r.last_seen, {_DATA} FROM {{rows}} JOIN revision
@@ -144,27 +126,28 @@ def write(
     ids: Mapping[Identity, int],
     decided: Mapping[Identity, Sequence[Segment]],
     known: Mapping[Identity, Sequence[Segment]],
-    told: Sequence[Sighting],
+    seen: Sequence[Sighting],
 ) -> None:
-    """Store what the decision changed. ``told`` are the observations that segments are ``told_by``."""
-    inserts, copies, moves, retold = [], [], [], []
+    """Store what the decision changed. ``seen`` are the observations that segments are ``told_by``."""
+    inserts, copies, moves, retold = list[Row](), list[Row](), list[Row](), list[Row]()
     for identity in sorted(decided):
         page_id = ids[identity]
         stored = {segment.starts(): segment for segment in known.get(identity, ())}
         for segment in decided[identity]:
             place = (page_id, segment.content_hash, segment.first_seen)
             if segment.row is None and segment.told_by is not None:
-                inserts.append((*place, segment.last_seen, *_data(told[segment.told_by])))
+                inserts.append((*place, segment.last_seen, segment.told_by))
             elif segment.row is None:
                 copies.append((*place, segment.last_seen, segment.copy_of))
             elif _moved(segment, stored[segment.row, segment.content_hash]):
                 moves.append((*place, segment.last_seen, segment.row))
                 if segment.told_by is not None:
-                    retold.append((*place, *_data(told[segment.told_by])))
+                    retold.append((*place, *_data(seen[segment.told_by])))
     tx.write(_COPY, copies)  # before the rows that they copy change
     tx.write(_MOVE, moves)
     tx.write(_RETELL, retold)
-    tx.write(_INSERT, inserts)
+    if inserts:
+        tx.insert(_INSERT, ((*place, *_data(seen[told_by])) for *place, told_by in inserts))
 
 
 def _moved(segment: Segment, stored: Segment) -> bool:
@@ -172,25 +155,4 @@ def _moved(segment: Segment, stored: Segment) -> bool:
 
 
 def _data(one: Sighting) -> Row:
-    return one.payload_hash, envelopes.written(one.payload), *understood(one.result.page)
-
-
-def understood(page: ParsedPage) -> Row:
-    """Return the columns that a parser is answerable for, from ``parser`` on."""
-    fields = {
-        "paragraphs": page.paragraphs,
-        "wire_service": page.wire_service,
-        "desk_code": page.desk_code,
-        "language": page.language,
-        "authors": page.authors,
-        "canonical_url": page.canonical_url,
-    }
-    return (
-        clean.text(page.parser),
-        clean.whole(page.parser_version),
-        clean.text(page.title),
-        page.published_at.isoformat() if page.published_at else None,
-        clean.text(page.published_raw),
-        clean.to_json(fields),
-        clean.to_json(page.related),
-    )
+    return one.payload_hash, envelopes.written(one.payload), *told.columns(one.result.page)

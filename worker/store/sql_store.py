@@ -35,6 +35,7 @@ from worker.store import (
 from worker.store.archive import Archived
 from worker.store.driver import Driver, Transaction
 from worker.store.filters import FailureFilter
+from worker.store.known import KnownItems
 from worker.store.ledger import Counts, DueCounts, EpochLedger
 from worker.store.reparse import PageFilter, Present, Reparsed
 from worker.store.retention import Retention
@@ -57,6 +58,7 @@ class SqlStore:
     def __init__(self, driver: Driver, *, attempts: int = ATTEMPTS) -> None:
         self._driver = driver
         self._attempts = attempts
+        self._known = KnownItems()
         self._ready = False
 
     def prepare(self) -> bool:
@@ -83,7 +85,9 @@ class SqlStore:
         if not arrivals:
             return []
         batch = commit.Batch(arrivals)
-        return self._write(lambda tx: commit.commit(tx, batch, worker=worker, now=now))
+        done = self._write(lambda tx: commit.commit(tx, batch, self._known, worker=worker, now=now))
+        self._known.learn(done.session, done.told)
+        return done.settled
 
     def claim_failures(
         self, *, limit: int, lease_us: int, now: int, parser_versions: Mapping[str, int]

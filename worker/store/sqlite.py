@@ -6,14 +6,14 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from tasks.errors import PenstockError, Permanent, StoreConflict, StoreUnavailable, UsageError
-from worker.store.driver import Row, Statement
+from worker.store.driver import Insertion, Row, Statement
 
 BUSY_SECONDS: Final = 10.0
 _MIGRATION_SECONDS: Final = 3600  # so long another process may be at it
@@ -38,6 +38,11 @@ class SqliteTransaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    @property
+    def session(self) -> object:
+        """See ``Transaction``."""
+        return self._connection
+
     def run(self, sql: str, *parameters: Any) -> list[Row]:
         """See ``Transaction``."""
         return self._connection.execute(_plain(sql), parameters).fetchall()
@@ -50,6 +55,10 @@ class SqliteTransaction:
     def write(self, what: Statement, rows: Sequence[Row]) -> int:
         """See ``Transaction``."""
         return self._connection.executemany(compiled(what), rows).rowcount if rows else 0
+
+    def insert(self, what: Insertion, rows: Iterable[Row]) -> None:
+        """See ``Transaction``."""
+        self._connection.executemany(inserting(what), rows)
 
 
 class SqliteDriver:
@@ -151,6 +160,13 @@ def compiled(what: Statement) -> str:
     """Return the statement for one row."""
     names = ", ".join(f"? AS {name}" for name, _ in what.columns)
     return _plain(what.sql.replace("{rows}", f"(SELECT {names}) AS r"))
+
+
+@cache
+def inserting(what: Insertion) -> str:
+    """Return the statement for one row."""
+    names = ", ".join(name for name, _ in what.columns)
+    return f"INSERT INTO {what.table} ({names}) VALUES ({', '.join('?' for _ in what.columns)})"  # noqa: S608 (names)
 
 
 @cache

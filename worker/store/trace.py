@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
-import orjson
-
 from tasks.steps.canonical import bounded_key
 from tasks.steps.dedupe import Identity
-from worker.store import clean, sources_state
+from worker.store import clean, sources_state, told
 from worker.store.driver import Transaction, statement
 
 MOST_STEPS: Final = 2000  # of each kind, the newest: a page may be seen every minute for years
@@ -38,7 +36,7 @@ _REVISION: Final = "first_seen, content_hash, payload_hash, parser, parser_versi
 _REVISIONS: Final = f"""SELECT {_REVISION} FROM revision
   WHERE page_id = ? ORDER BY first_seen, content_hash LIMIT {MOST_STEPS}"""  # noqa: S608 (constant)
 # The items that a page names are found by its lists of related ones: there is no index by parent.
-_RELATED: Final = f"SELECT related FROM revision WHERE page_id = ? LIMIT {MOST_STEPS}"  # noqa: S608 (constant)
+_RELATED: Final = f"SELECT packed, fields, related FROM revision WHERE page_id = ? LIMIT {MOST_STEPS}"  # noqa: S608 (constant)
 _STATE_OF: Final = statement(
     """SELECT item.item_key, item.state, item.discovered_by FROM {rows}
     JOIN item ON item.source = r.source AND item.item_key = r.item_key""",
@@ -179,7 +177,7 @@ def _children(tx: Transaction, of: Identity, page: Fields | None) -> dict[str, A
     """Count the items that the page's revisions name, by state, and show the first."""
     named: dict[str, None] = {}
     for row in tx.run(_RELATED, page["id"]) if page else []:
-        named.update((clean.key(bounded_key(one["id"])), None) for one in orjson.loads(row[0]))
+        named.update((clean.key(bounded_key(one["id"])), None) for one in told.unpacked(*row)["related"])
     found = {row[0]: row[1:] for row in tx.read(_STATE_OF, [(of.source, key) for key in sorted(named)])}
     listed = [
         {"identity": f"{of.source}/{key}", "state": found[key][0], "named_first_here": found[key][1] == of.item_key}

@@ -1,0 +1,67 @@
+"""What pages say of items: that one exists, since they name it, or that it is here, since they are it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from tasks.steps.dedupe import Identity
+from tasks.steps.page import DiscoveredItem, ItemState
+from worker.store import clean
+from worker.store.batch import Sighting
+
+# How much a state says. A higher one replaces a lower one, whatever came first; states of work in hand stand with DUE.
+IN_HAND: Final = 2
+FETCHED: Final = 3
+RANKS: Final[dict[str, int]] = {ItemState.BOUNDED: 0, ItemState.UNROUTABLE: 1, ItemState.FETCHED: FETCHED}
+
+# Where an item stands in the crawl: its depth, when it was named, and by the page of which item key (of a page that was
+# pushed, by none). Of several places the least is kept.
+Place = tuple[int, int, str]
+
+
+class Mention(NamedTuple):
+    """What one page says of an item. Texts are cleaned when they are written: few are."""
+
+    rank: int
+    place: Place
+    state: ItemState
+    item: str | None
+    url: str | None
+    host: str | None
+
+
+def naming(item: DiscoveredItem, by: Sighting) -> Mention:
+    """Return what a page says of an item that it names."""
+    rank = RANKS.get(item.state, IN_HAND)
+    return Mention(rank, (item.depth, by.observed_at, by.identity.item_key), item.state, item.item, item.url, item.host)
+
+
+def own(one: Sighting) -> Mention | None:
+    """Return what a page says of its own item, if it has one."""
+    payload = one.payload
+    if one.again or (payload.item is None and payload.url is None):  # the latter: nothing could ever name it
+        return None
+    place = (payload.depth, one.observed_at, clean.optional_key(payload.parent) or "")
+    return Mention(FETCHED, place, ItemState.FETCHED, payload.item, payload.url, None)
+
+
+def merged(mentions: Iterable[tuple[Identity, Mention]]) -> dict[Identity, Mention]:
+    """Make one of the mentions of each item: the state and URL that say most, at the place nearest to the start."""
+    items: dict[Identity, Mention] = {}
+    for identity, one in mentions:
+        other = items.get(identity)
+        items[identity] = one if other is None else _both(other, one)
+    return items
+
+
+def _both(left: Mention, right: Mention) -> Mention:
+    if right.rank <= left.rank and left.place <= right.place and left.item is not None and left.url:
+        return left
+    more, less = (right, left) if right.rank > left.rank else (left, right)
+    return more._replace(
+        place=min(left.place, right.place),
+        item=more.item if more.item is not None else less.item,
+        url=more.url or less.url,
+        host=more.host or less.host,
+    )
