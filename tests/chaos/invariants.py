@@ -23,7 +23,7 @@ TABLES = {
     "page": "SELECT source, item_key, item, url, first_seen, last_seen, content_hash, head_first_seen, revisions,"
     " depth, parent FROM page",
     "revision": "SELECT source, item_key, revision.first_seen, revision.last_seen, revision.content_hash, payload_hash,"
-    " parser, parser_version, title, published_at, published_raw, fields, related FROM revision"
+    " parser, parser_version, title, published_at, published_raw, packed, fields, related FROM revision"
     " JOIN page ON page.id = page_id",
     "content": "SELECT content_hash, observed_at, source, item_key FROM content",
     "payload": "SELECT payload_hash, size FROM payload",
