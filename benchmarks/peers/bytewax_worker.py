@@ -1,4 +1,4 @@
-"""What bytewax's workers import."""
+"""The workers' side of ``bytewax``."""
 
 from __future__ import annotations
 
@@ -21,36 +21,42 @@ Page = tuple[bytes, Payload]  # with the ID of its entry
 
 
 class _Reader(StatelessSourcePartition[Entry]):
-    def __init__(self, consumer: str) -> None:
-        self.client = _client()
-        self.consumer = consumer
+    """One consumer of the group."""
+
+    def __init__(self) -> None:
+        self._client = _client()
+        self._name = f"worker-{os.getpid()}"
 
     def next_batch(self) -> list[Entry]:
-        found: Any = self.client.xreadgroup(GROUP, self.consumer, {STREAM: ">"}, count=BATCH)
+        """Return the next entries; none when there are none, as it must not block."""
+        found: Any = self._client.xreadgroup(GROUP, self._name, {STREAM: ">"}, count=BATCH)
         return found[0][1] if found else []
 
 
-class RedisSource(DynamicSource[Entry]):
-    """Reads the stream; each worker is a consumer of the group."""
+class StreamSource(DynamicSource[Entry]):
+    """Reads the stream."""
 
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> _Reader:
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _Reader:  # noqa: ARG002 (all are alike)
         """Return the part of one worker."""
-        return _Reader(f"{step_id}-{worker_index}-of-{worker_count}")
+        return _Reader()
 
 
 class _Writer(StatelessSinkPartition[Page]):
+    """Stores pages, then acknowledges their entries."""
+
     def __init__(self) -> None:
-        self.client = _client()
+        self._client = _client()
 
     def write_batch(self, items: list[Page]) -> None:
+        """Handle a batch, which is one of the source."""
         work.work_on([payload for _, payload in items])
-        self.client.xack(STREAM, GROUP, *(entry for entry, _ in items))
+        self._client.xack(STREAM, GROUP, *(entry for entry, _ in items))
 
 
 class StoringSink(DynamicSink[Page]):
-    """Handles pages, then acknowledges their entries."""
+    """Stores what comes."""
 
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> _Writer:  # noqa: ARG002  # all are alike
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _Writer:  # noqa: ARG002 (all are alike)
         """Return the part of one worker."""
         return _Writer()
 
@@ -64,4 +70,4 @@ def _client() -> redis.Redis:
 
 
 flow = Dataflow("pages")
-op.output("store", op.map("payload", op.input("read", flow, RedisSource()), _page), StoringSink())
+op.output("store", op.map("decode", op.input("read", flow, StreamSource()), _page), StoringSink())

@@ -1,4 +1,4 @@
-"""What dramatiq's workers import."""
+"""The workers' side of ``dramatiq``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ dramatiq.set_broker(RedisBroker(url=os.environ[work.REDIS_URL]))
 
 
 @dramatiq.actor(queue_name=QUEUE, actor_name=ACTOR)
-def handle_page(envelope: Mapping[str, object]) -> None:
-    """Handle one page."""
+def handle(envelope: Mapping[str, object]) -> None:
+    """Handle a page."""
     work.work_on([from_envelope(envelope)])

@@ -1,4 +1,4 @@
-"""What FastStream's workers import."""
+"""The workers' side of ``faststream``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from benchmarks import work
 from benchmarks.peers.faststream import BATCH, GROUP, STREAM
 from tasks.steps.payload import from_envelope
 
-broker = RedisBroker(os.environ[work.REDIS_URL], log_level=logging.DEBUG)
+broker = RedisBroker(os.environ[work.REDIS_URL], log_level=logging.DEBUG)  # below which level it logs each message
 app = FastStream(broker)
 
 
 @broker.subscriber(
     stream=StreamSub(STREAM, group=GROUP, consumer=f"worker-{os.getpid()}", batch=True, max_records=BATCH),
-    ack_policy=AckPolicy.NACK_ON_ERROR,
+    ack_policy=AckPolicy.NACK_ON_ERROR,  # the default would acknowledge what could not be stored
 )
-def handle_pages(envelopes: list[dict[str, Any]]) -> None:
-    """Handle a batch, in a thread, as functions that are not coroutines are."""
+async def handle(envelopes: list[dict[str, Any]]) -> None:
+    """Handle a batch."""
     work.work_on([from_envelope(one) for one in envelopes])
