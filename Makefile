@@ -30,7 +30,7 @@ lint: install ## check style, types and import rules
 test: lint ## lint, then run every test
 	@echo "==> pytest" && $(BIN)/pytest -n 2 --dist worksteal
 
-chaos: install ## half an hour of faults under load, a quarter on each store, and a report in var/chaos
+chaos: install ## half an hour of faults under load, a quarter on each store, both at the same time; a report in var/chaos
 	@$(BIN)/python -m tests.chaos
 
 bench: ## measure penstock beside other ways to do its work, in a .venv-bench that has them: benchmarks/report.md
