@@ -95,6 +95,11 @@ class Stage:
 Make = Callable[[Path, Redis, str, str], Pipeline]
 
 
+def enough(options: Options) -> int:
+    """Return a number of pages for which the load lasts to the last fault, though servers are slow to start again."""
+    return int(2 * options.seconds * options.rate) + SPARE_PAGES
+
+
 @contextmanager
 def staged(options: Options, pushes: Sequence[Push], make: Make) -> Iterator[tuple[Stage, Any]]:
     """Start servers and build the pipeline; end all that was started."""
@@ -117,7 +122,7 @@ def staged(options: Options, pushes: Sequence[Push], make: Make) -> Iterator[tup
 
 def run(options: Options) -> dict[str, Any]:
     """Run penstock under load and faults, and judge what is left; return the report."""
-    pushes = planted(corpus(options.seed, int(options.seconds * options.rate) + SPARE_PAGES))
+    pushes = planted(corpus(options.seed, enough(options)))
     with staged(options, pushes, Product) as (stage, product):
         accountant = Accountant(product, stage.load, stage.course.note)
         stage.site.before_flush, stage.site.after_loss = accountant.check, accountant.after_loss
@@ -155,7 +160,7 @@ class Undisturbed:
 
 def run_plain(options: Options, variant: Variant) -> dict[str, Any]:
     """Run the plain pipeline under the same load and faults, without poison; return the report."""
-    pushes = corpus(options.seed, int(options.seconds * options.rate) + SPARE_PAGES)
+    pushes = corpus(options.seed, enough(options))
 
     def make(_folder: Path, server: Redis, public_store: str, store: str) -> Plain:
         if options.store == "sqlite":

@@ -108,7 +108,9 @@ def corpus(seed: int, pages: int) -> list[Push]:
             push = _push(rng, item, fresh[at + 1].text)
         else:
             whole = _push(rng, item, _paragraphs(rng, number)).body
-            push = Push(item, whole[: -rng.randrange(2, 800)].decode(errors="ignore").encode(), (), (), broken=True)
+            # Within its dump: a page that ends with a paragraph, and has none, is whole.
+            kept = max(len(whole) - rng.randrange(2, 800), whole.index(b'"[') + 2)
+            push = Push(item, whole[:kept].decode(errors="ignore").encode(), (), (), broken=True)
         made.append(push)
     return made
 
