@@ -47,7 +47,8 @@ def bench(
         raise UsageError("the benchmarks are not installed with penstock: run this in a checkout of its sources")
     from benchmarks import rounds as benchmarks
 
-    signal.signal(signal.SIGTERM, _end)  # what was started is to end too
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)  # what was started is to end too
     names = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     if names == []:
         raise UsageError("--only names no peer")
