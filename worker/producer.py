@@ -14,6 +14,7 @@ from worker.stream import PageStream, connect
 
 BATCH_PAGES = 500
 BATCH_BYTES = 2 << 20  # before they are packed; Redis serves nobody else while it takes a batch in
+BATCH_SECONDS = 1.0
 WAIT_SECONDS = 0.25
 
 
@@ -128,13 +129,15 @@ def push_batch(
 
 
 def batched(payloads: Iterable[Payload]) -> Iterable[list[Payload]]:
-    """Group payloads into batches bounded by number and bytes."""
+    """Group payloads into batches bounded by number, bytes and, where they come slowly, time."""
     batch: list[Payload] = []
-    size = 0
+    size, ends = 0, 0.0
     for payload in payloads:
+        if not batch:
+            ends = time.monotonic() + BATCH_SECONDS
         batch.append(payload)
         size += len(payload.body)
-        if len(batch) >= BATCH_PAGES or size >= BATCH_BYTES:
+        if len(batch) >= BATCH_PAGES or size >= BATCH_BYTES or time.monotonic() >= ends:
             yield batch
             batch, size = [], 0
     if batch:

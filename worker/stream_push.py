@@ -36,6 +36,7 @@ class Intake:
         self._high_water = high_water
         self._max_body = max_body
         self._memory_known_until = 0.0
+        self._loaded = False
 
     def push(self, payloads: Sequence[Payload], *, compress: bool, even_paused: bool) -> list[str]:
         """See ``PageStream.push``."""
@@ -63,7 +64,7 @@ class Intake:
                 words = self._words(batch, compress=compress, even_paused=False)
                 line.finish()
                 if batch:
-                    line.begin(batch, self._require_memory, *head, *words)
+                    line.begin(batch, self._prepare, *head, *words)
             line.finish()
         finally:
             line.close()
@@ -91,6 +92,13 @@ class Intake:
             raise TooLarge(message, source=payload.source, item=payload.item)
         return encode_fields(payload, compress=compress)
 
+    def _prepare(self) -> None:
+        """Make sure that Redis has the script, and room."""
+        if not self._loaded:
+            self._redis.script_load(stream_scripts.PUSH)
+            self._loaded = True
+        self._require_memory()
+
     def _require_memory(self) -> None:
         """Refuse while Redis is nearly full. At its very limit Celery's own messages would not pass any more."""
         if time.monotonic() < self._memory_known_until:
@@ -103,21 +111,21 @@ class Intake:
 
 
 class _Line:
-    """A connection on which one batch at a time is under way; what is refused there is pushed ``otherwise``."""
+    """Sends one batch at a time and does not wait for the answer; what is refused is pushed ``otherwise``."""
 
     def __init__(self, client: Any, otherwise: Push, taken: Callable[[list[str]], None]) -> None:
-        self._pool = client.connection_pool
+        self._redis = client
         self._otherwise = otherwise
         self._taken = taken
-        self._connection: Any = None
+        self._connection: Any = None  # while a batch is under way on it
         self._batch: Sequence[Payload] = ()
 
-    def begin(self, batch: Sequence[Payload], require: Callable[[], None], *command: Any) -> None:
-        """Send a batch where what is required holds, and do not wait for the answer."""
+    def begin(self, batch: Sequence[Payload], prepare: Callable[[], None], *command: Any) -> None:
+        """Send a batch."""
         try:
             with mapped():
-                require()
-                self._connection = self._connection or self._pool.get_connection()
+                prepare()
+                self._connection = self._redis.connection_pool.get_connection()
                 self._connection.send_command(*command)
         except StreamFull:
             self._taken(self._otherwise(batch))
@@ -136,21 +144,25 @@ class _Line:
         self._taken(ids)
 
     def close(self) -> None:
-        """Give the connection back. What is under way, since the next batch was not to be had, is counted first."""
+        """Count what is under way, since the next batch was not to be had."""
         if self._batch:
             with suppress(PenstockError, NoScriptError):
                 self._taken(self._answer())
-        if self._connection is not None:
-            self._pool.release(self._connection)
+        self._release()
 
     def _answer(self) -> list[str]:
         self._batch = ()
         with mapped():
-            return _ids(self._connection.read_response(), self._ping)
+            try:
+                reply = self._connection.read_response()
+            finally:
+                self._release()
+            return _ids(reply, self._redis.ping)
 
-    def _ping(self) -> None:
-        self._connection.send_command("PING")
-        self._connection.read_response()
+    def _release(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._redis.connection_pool.release(connection)
 
 
 def _ids(reply: Sequence[bytes], ping: Callable[[], object]) -> list[str]:

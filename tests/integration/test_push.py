@@ -12,6 +12,7 @@ import redis
 from tasks.errors import SourcePaused, StreamFull
 from tasks.steps.page import Payload
 from tasks.steps.payload import decode_fields
+from tests.support.crawl import wait_for
 from worker.producer import BATCH_PAGES, Producer
 from worker.stream import PageStream
 
@@ -175,3 +176,30 @@ def test_a_paused_source_stops_the_push_behind_the_batches_before_it(
     with pytest.raises(SourcePaused, match="the source bad is paused: too many failures"):
         open_producer().push_all(pages)
     assert _items(stream) == [str(number) for number in range(BATCH_PAGES)]
+
+
+def test_pages_that_come_slowly_do_not_wait_for_a_whole_batch(
+    open_producer: OpenProducer, stream: PageStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.producer.BATCH_SECONDS", 0.0)
+
+    def pages() -> Iterator[Payload]:
+        for number in range(4):
+            yield _page(number)
+            wait_for("the page to arrive", lambda: stream.snapshot().length == number + 1)  # noqa: B023 (called here)
+
+    assert open_producer().push_all(pages()) == 4
+
+
+def test_a_server_that_closes_idle_connections_does_not_disturb_a_producer_whose_pages_come_slowly(
+    open_producer: OpenProducer, stream: PageStream, client: redis.Redis
+) -> None:
+    def pages() -> Iterator[Payload]:
+        yield from map(_page, range(BATCH_PAGES))
+        yield _page(BATCH_PAGES)
+        wait_for("the first batch to arrive", lambda: stream.snapshot().length == BATCH_PAGES)
+        client.client_kill_filter(_type="normal", skipme=True)
+        yield _page(BATCH_PAGES + 1)
+
+    assert open_producer().push_all(pages()) == BATCH_PAGES + 2
+    assert stream.snapshot().length == BATCH_PAGES + 2
