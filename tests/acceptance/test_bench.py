@@ -94,7 +94,11 @@ def test_without_a_checkout_it_says_what_is_missing(tmp_path: Path) -> None:
 def test_an_interrupted_bench_leaves_no_process_and_no_folder(penstock: Penstock) -> None:
     folder = penstock.home.parent
     penstock.environ["TMPDIR"] = str(folder)
-    running = penstock.start("bench", "--pages", "10000", "--rounds", "9", "--only", "celery-textbook")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it; so would its child
+    try:
+        running = penstock.start("bench", "--pages", "10000", "--rounds", "9", "--only", "celery-textbook")
+    finally:
+        signal.signal(signal.SIGINT, before)
     ends = time.monotonic() + 120
     while not list(folder.glob("penstock-bench-*/0-celery-textbook/workers.log")):
         assert running.poll() is None
