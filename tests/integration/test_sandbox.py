@@ -100,9 +100,10 @@ def test_when_all_of_it_is_killed_it_is_started_again(sandbox: Sandbox) -> None:
         ask(sandbox, "nothing")
         assert sandbox._process is not None
         os.kill(sandbox._process._child.pid, signal.SIGKILL)
-        found = [ask(sandbox, "nothing") for _ in range(2)]
-        assert isinstance(found[0], (PageResult, SandboxAway))
-        assert isinstance(found[1], PageResult)
+        found = [ask(sandbox, "nothing") for _ in range(4)]  # the kernel may take its time to end the last of it
+        away = [one for one in found if not isinstance(one, PageResult)]
+        assert len(away) <= 1
+        assert all(isinstance(one, SandboxAway) for one in away)
 
 
 def test_a_page_that_only_waits_is_over_its_time_in_the_third_trial(sandbox: Sandbox) -> None:
