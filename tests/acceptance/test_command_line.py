@@ -162,10 +162,11 @@ def test_what_redis_could_not_write_to_a_full_disk_is_not_called_pushed(tmp_path
         with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(b"x" * 4096)
-        done = small.attempt("push", "--source", "a", "--item", "2", "-", stdin=os.urandom(64 << 10))  # does not pack
-        assert done.returncode == 75, done
-        assert "disk" in done.stderr.decode()
-        assert "Traceback" not in done.stderr.decode()
+        for item in "23":  # the first is told after the write that failed, the second before it writes
+            done = small.attempt("push", "--source", "a", "--item", item, "-", stdin=os.urandom(64 << 10))  # not packed
+            assert done.returncode == 75, done
+            assert "disk" in done.stderr.decode()
+            assert "Traceback" not in done.stderr.decode()
         filler.unlink()
         wait_for(
             "Redis to take pages again", lambda: small.attempt("push", "--source", "a", "-", stdin=PAGE).returncode == 0
