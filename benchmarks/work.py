@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from benchmarks.pages import ITEM_URL, SOURCE
 from tasks.errors import Permanent
 from tasks.steps.fingerprint import payload_hash
 from tasks.steps.page import FailureResult, Outcome, PageResult, Payload, Related, SourceProfile
+from tasks.steps.parse.related import RelatedItems
 from tasks.steps.understand import failure_of, observed_at, understand
 
 STORE_URL: Final = "BENCH_STORE_URL"
@@ -207,22 +207,17 @@ def _revision(one: Understood, result: PageResult) -> tuple[Any, ...]:
         page.wire_service,
         page.desk_code,
         "\n".join(page.paragraphs),
-        orjson.dumps([_related(item) for item in page.related]).decode(),
+        orjson.dumps(_related(page.related)).decode(),
         page.parser,
         page.parser_version,
     )
 
 
-def _related(item: Related) -> dict[str, Any]:
-    uploaded: datetime | None = item.uploaded_at
-    return {
-        "id": item.id,
-        "title": item.title,
-        "tags": item.tags,
-        "media_kind": item.media_kind,
-        "media_path": item.media_path,
-        "uploaded_at": uploaded,
-    }
+def _related(items: Sequence[Related]) -> list[tuple[str, str | None, str | None]]:
+    """Return what the rest is read out of, as penstock stores it."""
+    if isinstance(items, RelatedItems):
+        return list(zip(items.ids, items.titles, items.paths, strict=True))
+    return [(one.id, one.title, one.media_path) for one in items]
 
 
 def _keep_items(at: Connection, pages: Sequence[tuple[Understood, PageResult]]) -> None:

@@ -12,6 +12,7 @@ from tasks.steps.page import ParsedPage
 _CONTENT_VERSION: Final = "01"
 _INVISIBLE: Final = "\u00ad\u200b\u2060\ufeff"  # soft hyphen, zero-width spaces; ZWNJ and ZWJ are spelling, and stay
 _QUOTES: Final = {"'": "\u2018\u2019\u201a\u201b", '"': "\u201c\u201d\u201e\u201f"}
+_STRAIGHT: Final = tuple((character, straight) for straight, curly in _QUOTES.items() for character in curly)
 _OURS: Final = ("tasks.", "worker.")
 
 
@@ -73,11 +74,10 @@ def normalise(text: str) -> str:
         if not plain:
             for character in _INVISIBLE:
                 text = text.replace(character, "")
-        for straight, curly in _QUOTES.items():
-            for character in curly:
-                text = text.replace(character, straight)
-        composed = unicodedata.normalize("NFC", text)
-        plain, text = plain and composed == text, composed
+        for character, straight in _STRAIGHT:
+            text = text.replace(character, straight)
+        if not unicodedata.is_normalized("NFC", text):
+            plain, text = False, unicodedata.normalize("NFC", text)
     if plain and "  " not in text and text[:1] != " " != text[-1:]:
         return text  # a split takes longer than all of this
     return " ".join(text.split())

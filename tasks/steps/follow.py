@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import quote
 
 from tasks.steps.canonical import bounded_key, canonical_url, host_of, normal_url
 from tasks.steps.page import DiscoveredItem, ItemState, ParsedPage, Payload, SourceProfile
+from tasks.steps.parse.related import ids_of
 
 _SLOT: Final = "{id}"
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")  # stands in any URL as it is
 _PROBE: Final = "penstock-probe-id"
-_MEMO: Final = 16_384  # items, for each of the two memos; neighbouring pages name the same ones
-_MEMO_LENGTH: Final = 100  # characters of an ID; a memo stays below some 30 MB whatever the pages hold
+_MEMO: Final = 65_536  # items that all memos hold together before they are emptied; some 30 MB
+_MEMOS: Final = 1024  # sources, depths and bounds that have one
+_MEMO_LENGTH: Final = 100  # characters of an ID that is kept
 
 
 def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tuple[DiscoveredItem, ...]:
@@ -24,29 +26,19 @@ def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tupl
     ``UNROUTABLE``: the source has no template, or it leads to no http(s) URL or to a host that the source does not
     allow. ``BOUNDED``: beyond the source's depth or per-page bound. Else ``DUE``.
     """
-    depth = payload.depth + 1
-    allowance = profile.max_items_per_page if depth <= profile.max_depth else 0
-    own_url = canonical_url(payload.url) if payload.url and profile.item_url and not payload.item else None
+    items = dict.fromkeys(ids_of(page.related))
+    if payload.item is not None:
+        items.pop(payload.item, None)
     template, hosts = profile.item_url, tuple(profile.hosts)
-    found: list[DiscoveredItem] = []
-    for item in dict.fromkeys([related.id for related in page.related]):
-        brief = len(item) <= _MEMO_LENGTH
-        if item == payload.item or (own_url and (_known_place if brief else _place)(item, template, hosts) == own_url):
-            continue
-        found.append((_known if brief else _described)(item, template, hosts, depth, len(found) < allowance))
-    return tuple(found)
-
-
-def _described(
-    item: str,
-    item_url: str | None,
-    hosts: tuple[str, ...],
-    depth: int,
-    allowed: bool,  # noqa: FBT001 (a memo takes twice as long to look up with names)
-) -> DiscoveredItem:
-    url, host = item_location(item, item_url, hosts)
-    state = ItemState.UNROUTABLE if url is None else ItemState.DUE if allowed else ItemState.BOUNDED
-    return DiscoveredItem(item_key=bounded_key(item), item=item, url=url, host=host, depth=depth, state=state)
+    if payload.url and template and not payload.item and (own_url := canonical_url(payload.url)):
+        items = dict.fromkeys(item for item in items if _place(item, template, hosts) != own_url)
+    depth = payload.depth + 1
+    allowed = profile.max_items_per_page if depth <= profile.max_depth else 0
+    due, bounded = (_descriptions(template, hosts, depth, within) for within in (True, False))
+    if len(items) <= allowed:
+        return tuple(map(due.__getitem__, items))
+    named = list(items)
+    return (*map(due.__getitem__, named[:allowed]), *map(bounded.__getitem__, named[allowed:]))
 
 
 def _place(item: str, item_url: str | None, hosts: tuple[str, ...]) -> str | None:
@@ -55,8 +47,31 @@ def _place(item: str, item_url: str | None, hosts: tuple[str, ...]) -> str | Non
     return canonical_url(url) if url else None
 
 
-_known = functools.lru_cache(maxsize=_MEMO)(_described)
-_known_place = functools.lru_cache(maxsize=_MEMO)(_place)
+class _Descriptions(dict[str, DiscoveredItem]):
+    """Items by ID, described alike; neighbouring pages name the same ones. What is not in it is made and kept."""
+
+    kept: ClassVar[int] = 0  # by all of them
+
+    def __init__(self, template: str | None, hosts: tuple[str, ...], depth: int, *, within: bool) -> None:
+        super().__init__()
+        self._template, self._hosts, self._depth, self._within = template, hosts, depth, within
+
+    def __missing__(self, item: str) -> DiscoveredItem:
+        url, host = item_location(item, self._template, self._hosts)
+        state = ItemState.UNROUTABLE if url is None else ItemState.DUE if self._within else ItemState.BOUNDED
+        made = DiscoveredItem(item_key=bounded_key(item), item=item, url=url, host=host, depth=self._depth, state=state)
+        if len(item) <= _MEMO_LENGTH:
+            if _Descriptions.kept >= _MEMO:
+                _descriptions.cache_clear()
+                _Descriptions.kept = 0
+            _Descriptions.kept += 1
+            self[item] = made
+        return made
+
+
+@functools.lru_cache(maxsize=_MEMOS)
+def _descriptions(template: str | None, hosts: tuple[str, ...], depth: int, within: bool) -> _Descriptions:  # noqa: FBT001 (a memo takes twice as long to look up with names)
+    return _Descriptions(template, hosts, depth, within=within)
 
 
 def item_location(item: str, item_url: str | None, hosts: Iterable[str] = ()) -> tuple[str | None, str | None]:

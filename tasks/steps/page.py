@@ -7,7 +7,7 @@ All are frozen; bytes and texts never show in a ``repr``, so that they cannot le
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -69,7 +69,7 @@ class ParsedPage:
     desk_code: str | None = None
     language: str | None = None
     authors: tuple[str, ...] = ()
-    related: tuple[Related, ...] = field(default=(), repr=False)
+    related: Sequence[Related] = field(default=(), repr=False)
     canonical_url: str | None = None  # as the page declares it, absolute
 
 

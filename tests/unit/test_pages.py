@@ -26,6 +26,7 @@ def as_json(value: Any) -> Any:
 def test_a_captured_page_becomes_exactly_what_stands_beside_it(path: Path) -> None:
     expected = json.loads(path.with_name(path.name.partition(".page.")[0] + ".expected.json").read_text())
     page = parse(Payload(source="quay", body=path.read_bytes(), url="https://quay.example/news/1"), PROFILE)
+    page = dataclasses.replace(page, related=tuple(page.related))
     assert as_json(dataclasses.asdict(page)) | {"content_hash": content_hash(page)} == expected
 
 

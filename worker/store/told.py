@@ -6,11 +6,13 @@ PostgreSQL takes several times as long. Before r0003 they stood in ``fields`` an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
 
-from tasks.steps.page import ParsedPage
+from tasks.steps.page import ParsedPage, Related
+from tasks.steps.parse.related import RelatedItems
 from worker.store import clean
 from worker.store.driver import Kind, Row
 from worker.store.zstd import Packer, unpack
@@ -45,7 +47,7 @@ def columns(page: ParsedPage) -> Row:
 
 
 def _packed(page: ParsedPage) -> dict[str, Any]:
-    """Return what is packed: related items are lists of their values, without the names."""
+    """Return what is packed; related items without the names of their fields."""
     return {
         "paragraphs": page.paragraphs,
         "wire_service": page.wire_service,
@@ -53,9 +55,16 @@ def _packed(page: ParsedPage) -> dict[str, Any]:
         "language": page.language,
         "authors": page.authors,
         "canonical_url": page.canonical_url,
-        "related": [
-            (one.id, one.title, one.tags, one.media_kind, one.media_path, one.uploaded_at) for one in page.related
-        ],
+        **_related(page.related),
+    }
+
+
+def _related(items: Sequence[Related]) -> dict[str, Any]:
+    """Return the items by column: the three texts that the rest is read out of; those of a plug-in's own by value."""
+    if isinstance(items, RelatedItems):
+        return {"listed": (items.ids, items.titles, items.paths)}
+    return {
+        "related": [(one.id, one.title, one.tags, one.media_kind, one.media_path, one.uploaded_at) for one in items]
     }
 
 
@@ -71,5 +80,9 @@ def unpacked(packed: bytes | None, fields: str, related: str) -> dict[str, Any]:
     if packed is None:
         return {**orjson.loads(fields), "related": orjson.loads(related)}
     found: dict[str, Any] = orjson.loads(unpack(packed))
-    found["related"] = [dict(zip(_RELATED, one, strict=False)) for one in found["related"]]
+    listed = found.pop("listed", None)
+    if listed is None:
+        found["related"] = [dict(zip(_RELATED, one, strict=False)) for one in found["related"]]
+    else:
+        found["related"] = orjson.loads(orjson.dumps(list(RelatedItems(*listed))))
     return found

@@ -10,6 +10,7 @@ from tasks.errors import MemoryLimit, ParserCrash, Permanent, TimeLimit, Truncat
 from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
 from tasks.steps.parse import html, json, vardump
 from tasks.steps.parse.parsers import INTERFACE, PARSER_VERSIONS, PARSERS, Parser, add_parser
+from tasks.steps.parse.related import RelatedItems
 from tasks.steps.parse.sniff import by_content, by_content_type
 
 __all__ = ["INTERFACE", "PARSERS", "PARSER_VERSIONS", "Parser", "add_parser", "choose", "parse"]
@@ -97,6 +98,6 @@ def _clean(value: Any) -> Any:
         return value.replace("\0", "\ufffd")
     if isinstance(value, tuple):
         return tuple(map(_clean, value))
-    if isinstance(value, Related):
+    if isinstance(value, Related | RelatedItems):
         return replace(value, **{one.name: _clean(getattr(value, one.name)) for one in fields(value)})
     return value

@@ -13,6 +13,7 @@ that was cut may pass for whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from tasks.errors import Malformed, Truncated
@@ -65,7 +66,7 @@ def wire_service(paragraph: str) -> str | None:
     return found[1] if found and not found[1][0].islower() else None
 
 
-def _related(content: bytes, decode: Decode) -> tuple[Related, ...]:
+def _related(content: bytes, decode: Decode) -> Sequence[Related]:
     if decode is utf8:
         try:
             return related_of_dump(content)
