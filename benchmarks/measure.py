@@ -21,7 +21,7 @@ from tasks.errors import PenstockError
 from tasks.steps.page import Payload
 
 POLL_SECONDS: Final = 0.01
-SAMPLE_SECONDS: Final = 0.25  # between two looks at the memory
+SAMPLE_SECONDS: Final = 1.0  # between two looks at the memory, for which the kernel goes through all of its pages
 STALL_SECONDS: Final = 120.0  # without any page handled
 
 

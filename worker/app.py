@@ -28,6 +28,7 @@ from tasks.base import Context, Limits
 from tasks.errors import PenstockError, StreamUnavailable, UsageError
 from tasks.events import Event
 from tasks.ports import Ceiling
+from worker.garbage import collect_seldom
 from worker.lifetime import end_in_time
 from worker.limits import Limited, die_with, limit_memory
 from worker.pump import ROLES, Pump
@@ -329,6 +330,7 @@ def _pool_process_starts(**_: Any) -> None:
         limit_memory(settings.process_memory)
         configure_sentry(dsn=settings.sentry_dsn_value(), environment=settings.environment, release=settings.release)
         tasks.base.context()
+        collect_seldom()
 
     _or_exit(build)
 

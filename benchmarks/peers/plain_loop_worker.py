@@ -11,6 +11,7 @@ from benchmarks.peers.penstock import NAMESPACE
 from tasks.ports import Entry
 from tasks.steps.page import Arrival
 from tasks.steps.payload import MAX_BODY, decode_fields
+from worker.garbage import collect_seldom
 from worker.store import open_store
 from worker.stream import PageStream, connect
 
@@ -25,6 +26,7 @@ def main() -> None:
     stream = PageStream(client, namespace=NAMESPACE, high_water=0, lease_ms=600_000, max_body=MAX_BODY)
     stream.epoch()
     worker = f"plain-{os.getpid()}"
+    collect_seldom()
     while True:
         entries = stream.read(BATCH, BLOCK_MS)
         if entries:

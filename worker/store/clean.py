@@ -16,6 +16,7 @@ from tasks.steps.dedupe import Identity
 
 KEY_BYTES: Final = 1600  # with the source less than the 2,704 bytes of a PostgreSQL index row
 SOURCE_BYTES: Final = 400
+_SHORT: Final = 400  # characters of a key that is not too long, if it is ASCII
 MESSAGE_CHARS: Final = 2000
 TRACEBACK_CHARS: Final = 8000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,8 +43,18 @@ def text(value: str | None, limit: int | None = None) -> str | None:
     return value.replace("\0", "\ufffd") if "\0" in value else value
 
 
+def texts(column: list[str | None]) -> list[str | None]:
+    """Return each text as ``text`` does; a look at all of them together is mostly enough."""
+    together = "".join(filter(None, column))
+    if together.isascii() and "\0" not in together:
+        return column
+    return [text(one) for one in column]
+
+
 def key(value: str, limit: int = KEY_BYTES) -> str:
     """Return the key; of one that is too long for an index, its beginning and its hash."""
+    if len(value) <= _SHORT <= limit and value.isascii() and "\0" not in value:
+        return value
     value = text(value)
     if len(value) * 4 <= limit or len(value.encode()) <= limit:
         return value

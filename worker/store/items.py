@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Final
 
 from tasks.steps.dedupe import Identity
@@ -11,7 +12,7 @@ from worker.store import clean
 from worker.store.batch import Broken, Sighting
 from worker.store.driver import Row, Transaction, statement
 from worker.store.known import KnownItems
-from worker.store.mentions import Mention, merged, naming, own
+from worker.store.mentions import Mention, naming, own, tell
 
 # As ``mentions.RANKS``.
 _RANK_SQL: Final = "CASE item.state WHEN 'bounded' THEN 0 WHEN 'unroutable' THEN 1 WHEN 'fetched' THEN 3 ELSE 2 END"
@@ -67,19 +68,16 @@ def follow(
 
     What is ``known`` is left out, but a page's own item never: it may be due again.
     """
-    told = merged(_mentions(seen, known))
-    tx.write(_MERGE, [_row(identity, told[identity], now) for identity in sorted(told)])
-    return told
-
-
-def _mentions(seen: Sequence[Sighting], known: KnownItems | None) -> Iterator[tuple[Identity, Mention]]:
+    told: dict[Identity, Mention] = {}
     for one in seen:
-        source, named = one.identity.source, one.result.discovered
-        for item in named if known is None else known.unknown(source, named, one.observed_at):
-            yield Identity(source, clean.key(item.item_key)), naming(item, one)
+        source, named, at = one.identity.source, one.result.discovered, one.observed_at
+        for item in named if known is None else known.unknown(source, named, at):
+            tell(told, Identity(source, clean.key(item.item_key)), naming(item, one))
         itself = own(one)
         if itself is not None:
-            yield one.identity, itself
+            tell(told, one.identity, itself)
+    tx.write(_MERGE, _rows(told, now))
+    return told
 
 
 def fail(tx: Transaction, failed: Iterable[Broken]) -> None:
@@ -88,18 +86,24 @@ def fail(tx: Transaction, failed: Iterable[Broken]) -> None:
     tx.write(_FAIL, [(*identity, rows[identity]) for identity in sorted(rows)])
 
 
-def _row(identity: Identity, mention: Mention, now: int) -> Row:
-    _, (depth, named_at, named_by), state, item, url, host = mention
-    url = clean.text(url)
-    return (
-        *identity,
-        clean.text(item),
-        url,
-        clean.text(host) or clean.host_of(url) or "",
-        str(state),
-        clean.whole(depth),
-        named_by or None,
+def _rows(told: Mapping[Identity, Mention], now: int) -> list[Row]:
+    """Return the rows in the order of their keys. They are made column by column, which takes half as long."""
+    if not told:
+        return []
+    keys = sorted(told)
+    _, places, states, items, urls, hosts = map(list, zip(*map(told.__getitem__, keys), strict=True))
+    depths, named_at, named_by = zip(*places, strict=True)
+    urls = clean.texts(urls)
+    columns = (
+        *zip(*keys, strict=True),
+        clean.texts(items),
+        urls,
+        [host or clean.host_of(url) or "" for host, url in zip(clean.texts(hosts), urls, strict=True)],
+        [state.value for state in states],
+        map(clean.whole, depths),
+        [by or None for by in named_by],
         named_at,
-        now if state is ItemState.DUE else None,
-        now,
+        [now if state is ItemState.DUE else None for state in states],
+        repeat(now, len(keys)),
     )
+    return list(zip(*columns, strict=True))

@@ -15,10 +15,11 @@ from tasks.steps.dedupe import Identity
 from tasks.steps.page import DiscoveredItem
 from worker.store.mentions import IN_HAND, RANKS, Mention
 
-MOST: Final = 50_000  # items of a generation; there are two, and an item takes about 200 bytes
+MOST: Final = 50_000  # items of a generation; there are two, and an item takes about 150 bytes
 
-_Bound = tuple[int, int, int]  # the row's rank is not below, its place (depth, time) not beyond this
-_NONE: Final[dict[str, _Bound]] = {}
+_Space = tuple[str, int, int]  # a source; the row's rank is not below this, its place not beyond this depth and
+_Times = dict[str, int]  # by item key: this time
+_NONE: Final[_Times] = {}
 
 
 class KnownItems:
@@ -33,8 +34,8 @@ class KnownItems:
 
     def _forget(self, session: object) -> None:
         self._session = session
-        self._young: dict[str, dict[str, _Bound]] = {}
-        self._old: dict[str, dict[str, _Bound]] = {}
+        self._young: dict[_Space, _Times] = {}
+        self._old: dict[_Space, _Times] = {}
         self._count = 0
 
     def within(self, session: object) -> KnownItems:
@@ -45,26 +46,48 @@ class KnownItems:
 
     def unknown(self, source: str, named: Sequence[DiscoveredItem], at: int) -> list[DiscoveredItem]:
         """Return the items whose rows may change because a page seen at this time names them."""
-        young, old = self._young.get(source, _NONE), self._old.get(source, _NONE)
+        if not named:
+            return []
+        state, depth = named[0].state, named[0].depth
+        space = (source, RANKS.get(state, IN_HAND), depth)
+        find = self._young.get(space, _NONE).get
         found: list[DiscoveredItem] = []
+        others: list[DiscoveredItem] = []
         for item in named:
-            bound = young.get(item.item_key)
-            if bound is None and (bound := old.get(item.item_key)) is not None:
-                self._keep(source, item.item_key, bound)
-            if bound is None or bound[0] < RANKS.get(item.state, IN_HAND) or bound[1:] >= (item.depth, at):
+            if item.state is not state or item.depth != depth:
+                others.append(item)
+            elif find(item.item_key, at) >= at:
                 found.append(item)
-        return found
+        if old := self._old.get(space):
+            found = [item for item in found if not self._renewed(space, old, item.item_key, at)]
+        return found + self.unknown(source, others, at) if others else found
+
+    def _renewed(self, space: _Space, old: _Times, item_key: str, at: int) -> bool:
+        """Keep what is still named; tell whether a page seen at this time cannot change it."""
+        time = old.get(item_key)
+        if time is not None:
+            self._keep(space, item_key, time)
+        return time is not None and time < at
 
     def learn(self, session: object, mentions: Mapping[Identity, Mention]) -> None:
         """Take note of what the rows of items say at least, once a session has committed it."""
         if session is not self._session:
             return
-        for (source, item_key), (rank, (depth, named_at, _), *_) in mentions.items():
-            self._keep(source, item_key, (min(rank, IN_HAND), depth, named_at))
+        for (source, item_key), mention in mentions.items():
+            depth, named_at, _ = mention.place
+            self._keep((source, min(mention.rank, IN_HAND), depth), item_key, named_at)
 
-    def _keep(self, source: str, item_key: str, bound: _Bound) -> None:
+    def _keep(self, space: _Space, item_key: str, time: int) -> None:
+        times = self._young.get(space)
+        if times is None or self._count >= self._most:
+            times = self._make_room(space)
+        earlier = times.setdefault(item_key, time)
+        if earlier is time:
+            self._count += 1
+        elif time < earlier:
+            times[item_key] = time
+
+    def _make_room(self, space: _Space) -> _Times:
         if self._count >= self._most:
             self._young, self._old, self._count = {}, self._young, 0
-        items = self._young.setdefault(source, {})
-        self._count += item_key not in items
-        items[item_key] = bound
+        return self._young.setdefault(space, {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from tasks.steps.dedupe import Identity
@@ -46,13 +45,14 @@ def own(one: Sighting) -> Mention | None:
     return Mention(FETCHED, place, ItemState.FETCHED, payload.item, payload.url, None)
 
 
-def merged(mentions: Iterable[tuple[Identity, Mention]]) -> dict[Identity, Mention]:
-    """Make one of the mentions of each item: the state and URL that say most, at the place nearest to the start."""
-    items: dict[Identity, Mention] = {}
-    for identity, one in mentions:
-        other = items.get(identity)
-        items[identity] = one if other is None else _both(other, one)
-    return items
+def tell(items: dict[Identity, Mention], identity: Identity, one: Mention) -> None:
+    """Add a mention of an item to those of others.
+
+    Of several of one item it makes one: the state and URL that say most, at the place nearest to the start.
+    """
+    other = items.setdefault(identity, one)
+    if other is not one:
+        items[identity] = _both(other, one)
 
 
 def _both(left: Mention, right: Mention) -> Mention:

@@ -21,6 +21,7 @@ from worker.store.driver import Insertion, Kind, Row, Statement
 Result = TypeVar("Result")
 
 _TYPES: Final[dict[Kind, str]] = {"text": "text", "int": "bigint", "blob": "bytea"}
+_PREPARED: Final = 200  # statements of a connection; each of some 15 is made in the forms that batches bring
 _MIGRATION_SECONDS: Final = 3600.0
 _MIGRATION_LOCK: Final = 0x70656E73746F636B  # "penstock"
 _CONNECT: Final[dict[str, Any]] = {
@@ -135,8 +136,8 @@ class PostgresTransaction:
                 copy.write(data)
 
     def _run(self, what: Statement, rows: Sequence[Row]) -> psycopg.Cursor[Row]:
-        columns = arrays.columns(rows, [kind for _, kind in what.columns])
-        return self._connection.execute(compiled(what), columns)
+        forms, parameters = arrays.columns(rows, [kind for _, kind in what.columns])
+        return self._connection.execute(compiled(what, forms), parameters)
 
 
 class PostgresDriver:
@@ -199,6 +200,7 @@ class PostgresDriver:
     def _connect(self) -> _Connection:
         try:
             connection = _Connection.connect(self._url, prepare_threshold=0, **_CONNECT)
+            connection.prepared_max = _PREPARED
         except psycopg.ProgrammingError as error:
             raise UsageError(f"the store's URL is wrong: {error}") from error
         arrays.register(connection)
@@ -239,10 +241,20 @@ def _mapped(error: psycopg.Error) -> PenstockError | None:
     return None
 
 
+_FORMS: Final = {
+    arrays.ONE: "%b::{type}",
+    arrays.ARRAY: "unnest(%b::{type}[])",
+    arrays.JOINED: f"unnest(string_to_array(%b::text, '{arrays.SEPARATOR}', '{arrays.NULL}'))",
+}
+
+
 @cache
-def compiled(what: Statement) -> bytes:
-    """Return the statement with one array per column."""
-    values = ", ".join(f"unnest(%b::{_TYPES[kind]}[]) AS {name}" for name, kind in what.columns)
+def compiled(what: Statement, forms: str) -> bytes:
+    """Return the statement with one parameter per column, in these forms."""
+    values = ", ".join(
+        f"{_FORMS[form].format(type=_TYPES[kind])} AS {name}"
+        for form, (name, kind) in zip(forms, what.columns, strict=True)
+    )
     return _plain(what.sql.replace("{rows}", f"(SELECT {values}) AS r")).encode()
 
 
