@@ -270,13 +270,14 @@ def settle(ctx: Context, batch: Sequence[Arrival]) -> Counter[str]:
     """Commit a batch, then acknowledge it; return how many deliveries ended in which outcome."""
     done = _commit_patiently(ctx, batch)
     ctx.stream.ack([one.entry_id for one, _ in done])
-    failed: set[str] = set()
+    failed: Counter[str] = Counter()
     for one, arrival in done:
         if one.fresh and isinstance(arrival.result, FailureResult):
             _tell(ctx, one, arrival, arrival.result)
-            failed.add(arrival.payload.source)
+            failed[arrival.payload.source] += 1
     if failed:
-        watch_failures(ctx, failed, epoch=batch[0].epoch)
+        handled = Counter(arrival.payload.source for arrival in batch)
+        watch_failures(ctx, failed, handled, epoch=batch[0].epoch)
     return Counter(str(one.outcome) for one, _ in done if one.fresh)
 
 

@@ -6,7 +6,7 @@ The store decides which sources are paused; the stream is told, so that ``push``
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -41,11 +41,15 @@ def _has_outcome(ctx: Context, entry: Entry) -> bool:
     return entry.deliveries > 1 and bool(ctx.store.delivered_among(entry.epoch, [entry.id]))
 
 
-def watch_failures(ctx: Context, sources: Collection[str], *, epoch: str) -> None:
-    """Pause those of the sources, of which pages have just failed, that are past the ceiling.
+def watch_failures(ctx: Context, failed: Mapping[str, int], handled: Mapping[str, int], *, epoch: str) -> None:
+    """Pause those of the sources, of whose pages so many of a batch have just failed, that are past the ceiling.
 
-    Call it after the commit and the acknowledgement. What is not answered now is looked at again with the next failure.
+    A batch that is below the ceiling's share brings no source above it, so nothing is asked then. Call it after the
+    commit and the acknowledgement. What is not answered now is looked at again with the next failure.
     """
+    sources = [source for source, count in failed.items() if count >= ctx.limits.ceiling.share * handled[source]]
+    if not sources:
+        return
     with suppress(Transient):
         paused = ctx.store.pause_past_ceiling(
             sources, ctx.limits.ceiling, epoch=epoch, parser_versions=PARSER_VERSIONS, now=ctx.clock.now_us()

@@ -7,7 +7,7 @@ Times are integers, microseconds since the Unix epoch, UTC. Every method may rai
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from tasks.steps.page import (
     RetryArrival,
     SourceProfile,
 )
+from tasks.steps.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ one ends and goes on again is told by the observations around the cut, so a segm
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from tasks.steps.page import Outcome
+from tasks.steps.values import dataclass
 
 
 class Identity(NamedTuple):

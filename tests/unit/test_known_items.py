@@ -55,7 +55,8 @@ def test_what_says_more_is_not_left_out(known: KnownItems) -> None:
 
 
 def test_a_fetched_item_may_become_due_again_but_not_less(known: KnownItems) -> None:
-    learn(known, "1", state=ItemState.FETCHED)
+    learn(known, "1", state=ItemState.FETCHED, depth=0)
+    assert unknown(known, named("1", ItemState.DUE), at=5) == []
     assert unknown(known, named("1", ItemState.DUE)) == []
     assert unknown(known, named("1", ItemState.FETCHED)) == ["1"]
 

@@ -80,6 +80,13 @@ class PostgresServer(Server):
             "unix_socket_directories": f'"{directory}"',
             "unix_socket_permissions": "0700",
             "fsync": "on",
+            # The indexes of hashes are written all over: out of 128 MB, the default, workers would have to write blocks
+            # to the disk themselves. Memory is taken only as it is used.
+            "shared_buffers": "512MB",
+            # After each checkpoint every block is written whole once more, into the log; so there should be few.
+            "max_wal_size": "4GB",
+            "checkpoint_timeout": "15min",
+            "wal_compression": "on",
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",

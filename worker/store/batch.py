@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from tasks.steps.dedupe import Identity
 from tasks.steps.page import Arrival, FailureResult, Outcome, PageResult, Payload
+from tasks.steps.values import dataclass
 from worker.store import clean
 
 

@@ -20,6 +20,7 @@ MOST: Final = 50_000  # items of a generation; there are two, and an item takes 
 _Space = tuple[str, int, int]  # a source; the row's rank is not below this, its place not beyond this depth and
 _Times = dict[str, int]  # by item key: this time
 _NONE: Final[_Times] = {}
+_ANY_TIME: Final = -(2**63)
 
 
 class KnownItems:
@@ -75,6 +76,8 @@ class KnownItems:
             return
         for (source, item_key), mention in mentions.items():
             depth, named_at, _ = mention.place
+            if mention.rank > IN_HAND:  # a page itself, which mostly is named from one that is no deeper
+                depth, named_at = depth + 1, _ANY_TIME
             self._keep((source, min(mention.rank, IN_HAND), depth), item_key, named_at)
 
     def _keep(self, space: _Space, item_key: str, time: int) -> None:

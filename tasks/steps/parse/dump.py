@@ -7,10 +7,11 @@ that is the format's only check that nothing is missing (https://www.php.net/var
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from tasks.errors import Malformed, Truncated
+from tasks.steps.values import dataclass
 
 _BEGINS: Final = b"string("
 OPENING: Final = re.compile(rb"string\(([0-9]+)\)( \")?")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final, overload
@@ -17,6 +16,7 @@ import orjson
 
 from tasks.errors import Malformed
 from tasks.steps.page import MediaKind, Related
+from tasks.steps.values import dataclass
 
 _TAG: Final = r"(?:PHOTOS?|VIDEOS?|VDO|URGENT)"
 _TAGS: Final = re.compile(rf"\s*({_TAG}(?:\s*[:/&+,|]\s*{_TAG})*)\s*:", re.IGNORECASE)
