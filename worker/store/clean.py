@@ -78,7 +78,7 @@ def whole(value: int) -> int:
 
 def moment(micros: int) -> int:
     """Return the time, brought within the years 1 to 9999, which can be written out."""
-    return max(_YEAR_1, min(_YEAR_9999, micros))
+    return micros if _YEAR_1 <= micros <= _YEAR_9999 else max(_YEAR_1, min(_YEAR_9999, micros))
 
 
 def number_of(value: str) -> int:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from tasks.steps.page import Payload
 from worker.store import clean
 
-_EMPTY: Final[tuple[Any, ...]] = (None, 0, {})
-
 
 def written(payload: Payload) -> str:
     """Return the envelope as JSON, without source and bytes, and without the fields that it has not."""
-    fields = {
-        "item": payload.item,
-        "url": payload.url,
-        "fetched_at": payload.fetched_at,
-        "content_type": payload.content_type,
-        "status": None if payload.status is None else clean.whole(payload.status),
-        "depth": clean.whole(payload.depth),
-        "parent": payload.parent,
-        "extra": dict(payload.extra),
-    }
-    return clean.to_json({name: value for name, value in fields.items() if value not in _EMPTY})
+    fields: dict[str, Any] = {}
+    if payload.item is not None:
+        fields["item"] = payload.item
+    if payload.url is not None:
+        fields["url"] = payload.url
+    if payload.fetched_at is not None:
+        fields["fetched_at"] = payload.fetched_at
+    if payload.content_type is not None:
+        fields["content_type"] = payload.content_type
+    if payload.status:
+        fields["status"] = clean.whole(payload.status)
+    if payload.depth:
+        fields["depth"] = clean.whole(payload.depth)
+    if payload.parent is not None:
+        fields["parent"] = payload.parent
+    if payload.extra:
+        fields["extra"] = dict(payload.extra)
+    return clean.to_json(fields)
 
 
 def read(source: str, text: str, body: bytes) -> Payload:

@@ -34,21 +34,7 @@ _packer: Final = Packer(LEVEL)
 
 def columns(page: ParsedPage) -> Row:
     """Return the columns of a page."""
-    return (
-        clean.text(page.parser),
-        clean.whole(page.parser_version),
-        clean.text(page.title),
-        page.published_at.isoformat() if page.published_at else None,
-        clean.text(page.published_raw),
-        _packer.pack(clean.json_bytes(_packed(page))),
-        "",
-        "",
-    )
-
-
-def _packed(page: ParsedPage) -> dict[str, Any]:
-    """Return what is packed; related items without the names of their fields."""
-    return {
+    packed = {
         "paragraphs": page.paragraphs,
         "wire_service": page.wire_service,
         "desk_code": page.desk_code,
@@ -57,10 +43,20 @@ def _packed(page: ParsedPage) -> dict[str, Any]:
         "canonical_url": page.canonical_url,
         **_related(page.related),
     }
+    return (
+        clean.text(page.parser),
+        clean.whole(page.parser_version),
+        clean.text(page.title),
+        page.published_at.isoformat() if page.published_at else None,
+        clean.text(page.published_raw),
+        _packer.pack(clean.json_bytes(packed)),
+        "",
+        "",
+    )
 
 
 def _related(items: Sequence[Related]) -> dict[str, Any]:
-    """Return the items by column: the three texts that the rest is read out of; those of a plug-in's own by value."""
+    """Return the items by column, the three texts that the rest is read out of; what a plug-in made by value."""
     if isinstance(items, RelatedItems):
         return {"listed": (items.ids, items.titles, items.paths)}
     return {
