@@ -10,8 +10,8 @@ settled all the same, its row is in the way in the end, and the whole batch is r
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from tasks.ports import Settled
@@ -123,26 +123,33 @@ def store_pages(tx: Transaction, seen: Sequence[Sighting]) -> Stored:
     that is in the way of ours; it is then locked too, and the decision is made with it.
     """
     observations = [Observation(one.identity, one.content_hash, one.observed_at) for one in seen]
-    by_identity: dict[Identity, list[Sighting]] = defaultdict(list)
-    for one in seen:
-        by_identity[one.identity].append(one)
+    by_identity = _by_identity(seen)
     stored = pages.lock(tx, by_identity)
     first = contents.take(tx, contents.unknown(observations, stored))
     made: dict[Identity, int] = {}
     while True:
         known = Known(revisions.known(tx, stored, observations), first)
         decision = decide(known, observations)
+        segments = {identity: decision.segments[identity] for identity in by_identity}
         states = {
-            identity: pages.next_state(stored.get(identity), decision.segments[identity], own)
+            identity: pages.next_state(stored.get(identity), segments[identity], own)
             for identity, own in by_identity.items()
         }
         new = states.keys() - stored.keys() - made.keys()
-        made |= pages.insert(tx, {identity: states[identity] for identity in new})
+        made |= pages.insert(tx, {identity: state for identity, state in states.items() if identity in new})
         if new <= made.keys():
             break
         stored |= pages.lock(tx, new - made.keys())
     ids = made | {identity: page.id for identity, page in stored.items()}
     pages.update(tx, stored, states)
     contents.earlier(tx, {content: one for content, one in decision.contents.items() if content in first})
-    revisions.write(tx, ids, decision.segments, known.segments, seen)
+    revisions.write(tx, ids, segments, known.segments, seen)
     return Stored(decision.outcomes, ids, {identity: state.last_seen for identity, state in states.items()})
+
+
+def _by_identity(seen: Sequence[Sighting]) -> dict[Identity, list[Sighting]]:
+    """Return the sightings of each identity, in the order of identities; sorted later, that costs next to nothing."""
+    found: dict[Identity, list[Sighting]] = {}
+    for one in sorted(seen, key=attrgetter("identity")):
+        found.setdefault(one.identity, []).append(one)
+    return found
