@@ -35,7 +35,7 @@ chaos: install ## half an hour of faults under load, a quarter on each store, bo
 
 bench: ## measure penstock beside other ways to do its work, in a .venv-bench that has them: benchmarks/report.md
 	@$(MAKE) --no-print-directory VENV=.venv-bench LOCKS='requirements.lock benchmarks/requirements.lock' install
-	@.venv-bench/bin/penstock bench --report benchmarks/report.md
+	@.venv-bench/bin/penstock bench --pages 50000 --report benchmarks/report.md
 
 lock: ## choose the newest versions that pyproject.toml allows (needs uv)
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 2; }

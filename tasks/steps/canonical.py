@@ -70,6 +70,8 @@ def failed_identity(payload: Payload, payload_hash: str) -> str:
 
 def bounded_key(key: str) -> str:
     """Return the key, or its start and a hash of it when it is longer than an index can hold."""
+    if len(key) <= MAX_KEY and key.isascii():
+        return key
     raw = key.encode()
     if len(raw) <= MAX_KEY:
         return key

@@ -86,7 +86,6 @@ class PostgresServer(Server):
             # After each checkpoint every block is written whole once more, into the log; so there should be few.
             "max_wal_size": "4GB",
             "checkpoint_timeout": "15min",
-            "wal_compression": "on",
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
