@@ -56,7 +56,7 @@ def _check(penstock: Penstock, pushes: list[Push]) -> None:
 
 
 def _while_it_drains(penstock: Penstock, pushes: list[Push]) -> Any:
-    penstock.environ["PENSTOCK_BATCH_SIZE"] = "50"  # more batches, so that the kill falls into one
+    penstock.environ["PENSTOCK_BATCH_SIZE"] = "5"  # slow enough to be looked at, and killed, on the way
     penstock.push_lines([push.envelope() for push in pushes])
     worker = penstock.start("work", "--drain", "--only", "ingest", "--concurrency", "2")
     wait_for("the first pages to be done", lambda: 0 < _in_stream(penstock) < PAGES - 200)
