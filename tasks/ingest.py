@@ -29,7 +29,7 @@ from tasks.errors import (
 from tasks.events import Event
 from tasks.guard import guarded
 from tasks.notes import note_accepted
-from tasks.pausing import parked, watch_failures
+from tasks.pausing import FailureWatch, parked
 from tasks.ports import Entry, Settled
 from tasks.steps.fingerprint import payload_hash
 from tasks.steps.page import Arrival, FailureResult, Outcome, PageResult, Payload
@@ -112,36 +112,39 @@ def _pull(ctx: Context) -> Counter[str]:
     ctx.stream.epoch()
     # Pulls that began together must not end together: until the pump has started the next ones, nobody would read.
     ends = ctx.clock.monotonic() + ctx.limits.pull_seconds * (1 - PULL_SPREAD * ctx.draw())
-    reclaim_at, note_at, count = 0.0, 0.0, FIRST_COUNT
+    reclaim_at, note_at, count, watch = 0.0, 0.0, FIRST_COUNT, FailureWatch(ctx)
     while ctx.clock.monotonic() < ends and not ctx.stopping():
         began = ctx.clock.monotonic()
         if began >= reclaim_at:
-            done += reclaim_all(ctx, ends)
+            done += reclaim_all(ctx, ends, watch)
             began = ctx.clock.monotonic()
             reclaim_at = began + RECLAIM_SECONDS
         if began >= note_at:
             note_accepted(ctx)
             note_at = began + NOTE_SECONDS
-        count = _pull_batch(ctx, count, ends, done)
+        count = _pull_batch(ctx, count, ends, done, watch)
+        watch.look()
         if ctx.clock.monotonic() >= reclaim_at:  # now that no batch is in hand, which it would go through in vain
             gc.collect(YOUNG)
+    watch.look(at_once=True)
+    gc.collect()  # what the looks at the young let grow old
     return done
 
 
-def _pull_batch(ctx: Context, count: int, ends: float, done: Counter[str]) -> int:
+def _pull_batch(ctx: Context, count: int, ends: float, done: Counter[str], watch: FailureWatch) -> int:
     """Read up to ``count`` entries and handle them; return how many to read next."""
     began = ctx.clock.monotonic()
     entries = ctx.stream.read(count, BLOCK_MS)
-    done += settle_all(ctx, parked(ctx, entries, done), ends)
+    done += settle_all(ctx, parked(ctx, entries, done), ends, watch)
     return next_count(ctx.limits, count, entries, ctx.clock.monotonic() - began)
 
 
-def settle_all(ctx: Context, entries: Sequence[Entry], ends: float) -> Counter[str]:
+def settle_all(ctx: Context, entries: Sequence[Entry], ends: float, watch: FailureWatch) -> Counter[str]:
     """Handle what was read. What is left when the pull or the worker is to end is given back."""
     done: Counter[str] = Counter()
     handled = 0
     for batch in batches(ctx, entries):
-        done += settle(ctx, batch)
+        done += settle(ctx, batch, watch)
         handled += len(batch)
         if ctx.stopping() or ctx.clock.monotonic() >= ends:
             break
@@ -160,7 +163,7 @@ def next_count(limits: Limits, count: int, entries: Sequence[Entry], seconds: fl
     return max(1, min(bounds))
 
 
-def reclaim_all(ctx: Context, ends: float) -> Counter[str]:
+def reclaim_all(ctx: Context, ends: float, watch: FailureWatch) -> Counter[str]:
     """Handle what dead or overdue workers left. What is parsed in the sandbox cannot harm the rest of its batch."""
     done: Counter[str] = Counter()
     more = True
@@ -170,7 +173,7 @@ def reclaim_all(ctx: Context, ends: float) -> Counter[str]:
         if batch:
             ids, most = [one.entry_id for one in batch], max(one.attempt for one in batch)
             log.info(Event.DELIVERY_RECLAIMED, entries=len(ids), first=ids[0], last=ids[-1], deliveries=most)
-            done += settle(ctx, batch)
+            done += settle(ctx, batch, watch)
     return done
 
 
@@ -266,18 +269,14 @@ def _failure(ctx: Context, error: PenstockError, payload: Payload, body_hash: st
     return failure_of(error, payload, body_hash, retry_at=plan.at if plan else None)
 
 
-def settle(ctx: Context, batch: Sequence[Arrival]) -> Counter[str]:
+def settle(ctx: Context, batch: Sequence[Arrival], watch: FailureWatch) -> Counter[str]:
     """Commit a batch, then acknowledge it; return how many deliveries ended in which outcome."""
     done = _commit_patiently(ctx, batch)
     ctx.stream.ack([one.entry_id for one, _ in done])
-    failed: Counter[str] = Counter()
     for one, arrival in done:
         if one.fresh and isinstance(arrival.result, FailureResult):
             _tell(ctx, one, arrival, arrival.result)
-            failed[arrival.payload.source] += 1
-    if failed:
-        handled = Counter(arrival.payload.source for arrival in batch)
-        watch_failures(ctx, failed, handled, epoch=batch[0].epoch)
+            watch.note(arrival.payload.source, arrival.epoch)
     return Counter(str(one.outcome) for one, _ in done if one.fresh)
 
 

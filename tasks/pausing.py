@@ -6,7 +6,7 @@ The store decides which sources are paused; the stream is told, so that ``push``
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import structlog
@@ -21,6 +21,7 @@ from tasks.steps.parse import PARSER_VERSIONS
 log = structlog.get_logger("penstock.pausing")
 
 REPORTED_AS = "SourcePaused"
+LOOK_SECONDS = 1.0
 
 
 def parked(ctx: Context, entries: Sequence[Entry], done: Counter[str]) -> list[Entry]:
@@ -41,16 +42,34 @@ def _has_outcome(ctx: Context, entry: Entry) -> bool:
     return entry.deliveries > 1 and bool(ctx.store.delivered_among(entry.epoch, [entry.id]))
 
 
-def watch_failures(ctx: Context, failed: Mapping[str, int], handled: Mapping[str, int], *, epoch: str) -> None:
-    """Pause those of the sources, of whose pages so many of a batch have just failed, that are past the ceiling.
+class FailureWatch:
+    """Pauses sources past the ceiling during one pull, of which pages have just failed.
 
-    A batch that is below the ceiling's share brings no source above it, so nothing is asked then. Call it after the
-    commit and the acknowledgement. What is not answered now is looked at again with the next failure.
+    The store is asked at once and then once a second at most: in a crawl nearly every batch holds a page that fails.
     """
-    sources = [source for source, count in failed.items() if count >= ctx.limits.ceiling.share * handled[source]]
-    if not sources:
-        return
-    with suppress(Transient):
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._failed: dict[str, str] = {}  # the epoch, by source
+        self._look_at = 0.0
+
+    def note(self, source: str, epoch: str) -> None:
+        """Note that a page of a source failed."""
+        self._failed[source] = epoch
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Pause those that are past the ceiling, if it is time to ask. Call it with nothing in hand."""
+        now = self._ctx.clock.monotonic()
+        if not self._failed or (now < self._look_at and not at_once):
+            return
+        self._look_at = now + LOOK_SECONDS
+        with suppress(Transient):  # what is not answered is asked again
+            for epoch in set(self._failed.values()):
+                self._pause([source for source, its in self._failed.items() if its == epoch], epoch)
+            self._failed.clear()
+
+    def _pause(self, sources: Collection[str], epoch: str) -> None:
+        ctx = self._ctx
         paused = ctx.store.pause_past_ceiling(
             sources, ctx.limits.ceiling, epoch=epoch, parser_versions=PARSER_VERSIONS, now=ctx.clock.now_us()
         )

@@ -31,7 +31,8 @@ def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tupl
         items.pop(payload.item, None)
     template, hosts = profile.item_url, tuple(profile.hosts)
     if payload.url and template and not payload.item and (own_url := canonical_url(payload.url)):
-        items = dict.fromkeys(item for item in items if _place(item, template, hosts) != own_url)
+        place = _place if max(map(len, items), default=0) > _MEMO_LENGTH else _known_place
+        items = dict.fromkeys(item for item in items if place(item, template, hosts) != own_url)
     depth = payload.depth + 1
     allowed = profile.max_items_per_page if depth <= profile.max_depth else 0
     due, bounded = (_descriptions(template, hosts, depth, within) for within in (True, False))
@@ -45,6 +46,9 @@ def _place(item: str, item_url: str | None, hosts: tuple[str, ...]) -> str | Non
     """Return the canonical URL of an item; None when it leads nowhere."""
     url, _ = item_location(item, item_url, hosts)
     return canonical_url(url) if url else None
+
+
+_known_place = functools.lru_cache(maxsize=_MEMO // 4)(_place)
 
 
 class _Descriptions(dict[str, DiscoveredItem]):

@@ -1,11 +1,13 @@
 """The values that travel through the flow; each type's name says which stage it belongs to.
 
 ``Payload`` (arrived) → ``ParsedPage`` (understood) → ``Arrival`` (what one delivery asks the store to do).
-All are frozen; bytes and texts never show in a ``repr``, so that they cannot leak into a log or a dashboard.
+Bytes and texts never show in a ``repr``, so that they cannot leak into a log or a dashboard. All are frozen for the
+type checker; what a parser is handed is so when the program runs, too, as a plug-in may be anything.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import field
@@ -27,7 +29,7 @@ class Outcome(enum.StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
     """One page as its producer pushed it: the envelope and the bytes, nothing interpreted."""
 
@@ -75,7 +77,7 @@ class ParsedPage:
     canonical_url: str | None = None  # as the page declares it, absolute
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SourceProfile:
     """What is known of one source. Loaded and checked by ``worker.sources``; the default fits any source."""
 

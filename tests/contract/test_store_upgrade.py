@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import zstandard
 
 import worker.store
 from tests.support.arrivals import NOW, SECOND, commit, item, page
@@ -18,7 +19,7 @@ FIELDS = {
     "authors": ["A. Writer"],
     "canonical_url": "http://h/1",
 }
-RELATED = [
+RELATED: list[dict[str, Any]] = [
     {
         "id": "2",
         "title": "PHOTOS: Two",
@@ -32,11 +33,11 @@ RELATED = [
 HASH = "01" + "ab" * 32
 
 
-def store_of_r0002(url: str) -> SqlStore:
+def store_of_r0002(url: str, revision: str = "r0002") -> SqlStore:
     """Make a store with one page as it was before r0003, and open it."""
     driver = worker.store._driver(url)
     with driver.connection() as connection:
-        schema._upgrade(driver, connection, "r0002")
+        schema._upgrade(driver, connection, revision)
     with driver.transaction() as tx:
         tx.run(
             """INSERT INTO page (id, source, item_key, item, url, first_seen, last_seen, content_hash, head_first_seen,
@@ -68,6 +69,18 @@ def test_a_record_is_what_it_was(store_url: str) -> None:
     assert found["related"] == RELATED
     assert list(store.export()) == store.find_pages(HASH) == [found]
     assert store.find_pages(HASH[:14] + "0" * 52) == []
+    (told,) = store.trace("s/1")
+    assert told["children"]["count"] == 0
+    store.close()
+
+
+def test_related_items_by_value_are_read_as_they_were_written(store_url: str) -> None:
+    """Before r0004 the packed column had each of them as a list of all of its values."""
+    store = store_of_r0002(store_url, "r0003")
+    packed = zstandard.compress(orjson.dumps({**FIELDS, "related": [list(one.values()) for one in RELATED]}))
+    with store._driver.transaction() as tx:
+        tx.run("UPDATE revision SET fields = '', related = '', packed = ?", packed)
+    assert record(store)["related"] == RELATED
     (told,) = store.trace("s/1")
     assert told["children"]["count"] == 0
     store.close()

@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from tasks.base import Context
-from tasks.errors import SourcePaused, StreamFull
+from tasks.errors import SourcePaused, StoreUnavailable, StreamFull
 from tasks.ingest import pull
-from tasks.pausing import keep_pauses
+from tasks.pausing import FailureWatch, keep_pauses
 from tasks.ports import Ceiling
 from tasks.retry import retry_due
 from tasks.steps.page import Payload
@@ -232,6 +232,55 @@ def test_a_source_that_fails_past_the_ceiling_is_paused_and_told_once(ctx: Conte
     push(ctx, "bad", "9", even_paused=True)
     push(ctx, "good", "2")
     assert pull(ctx) == {"new": 1, "parked": 1}
+
+
+def test_a_source_is_paused_by_failures_of_a_batch_that_mostly_went_well(ctx: Context) -> None:
+    push(ctx, "bad", *map(str, range(3)), good=False)
+    pull(ctx)
+    push(ctx, "bad", "3", good=False)
+    push(ctx, "bad", "4", "5")
+    assert pull(ctx) == {"failed": 1, "new": 2}
+    assert ctx.store.paused_sources() == {"bad": "4 of its last 6 pages failed (66 %)"}
+
+
+class _Asked:
+    """A store that is away at first, and a clock that stands; notes the sources that it was asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.now = 100.0
+        self.away = True
+
+    def pause_past_ceiling(self, sources: list[str], *_: object, **__: object) -> list[str]:
+        self.asked.append(sorted(sources))
+        if self.away:
+            raise StoreUnavailable
+        return []
+
+    def now_us(self) -> int:
+        return round(self.now * 1_000_000)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_the_ceiling_is_asked_for_at_once_then_once_a_second_and_in_the_end(ctx: Context) -> None:
+    world = _Asked()
+    watch = FailureWatch(replace(ctx, store=world, clock=world))  # type: ignore[arg-type]
+    watch.look()
+    watch.note("a", "e")
+    watch.look()
+    watch.note("b", "e")
+    watch.look()
+    assert world.asked == [["a"]]
+    world.now, world.away = 101.5, False
+    watch.look()
+    watch.note("c", "e")
+    watch.look()
+    assert world.asked == [["a"], ["a", "b"]]
+    watch.look(at_once=True)
+    watch.look(at_once=True)
+    assert world.asked == [["a"], ["a", "b"], ["c"]]
 
 
 def test_below_the_ceiling_no_source_is_paused(ctx: Context, told: list[str]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -170,3 +171,11 @@ def test_an_html_page_cut_at_any_byte_is_no_page(name: str) -> None:
 def test_parsing_is_a_function_of_the_bytes(made: VardumpPage) -> None:
     payload = Payload(source="a", body=made.body)
     assert parse(payload, ANY) == parse(payload, ANY)
+
+
+@pytest.mark.parametrize(
+    "value, name", [(Payload(source="s", body=b"text"), "body"), (SourceProfile(name="s"), "max_depth")]
+)
+def test_what_a_parser_is_handed_cannot_be_changed(value: Payload | SourceProfile, name: str) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(value, name, None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from tasks.errors import Malformed, Truncated
-from tasks.steps.page import ParsedPage, Payload, SourceProfile
+from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
 from tasks.steps.parse import parse
 from tasks.steps.parse.dates import date_line, starts_date_line
 from tasks.steps.parse.related import media_kind, tags_of, uploaded_at
@@ -243,6 +243,17 @@ def test_upload_time_and_kind_are_read_from_the_path() -> None:
 )
 def test_nonsense_for_an_upload_time_is_none(path: str) -> None:
     assert uploaded_at(path) is None
+
+
+def test_related_items_can_be_added_to_as_the_tuples_that_they_were() -> None:
+    dump = b'string(47) "[{"id":"5","title":"VDO: Five","pic":"/5.mp4"}]"'
+    found = read(page("Text.", dump=dump)).related
+    five = Related(id="5", title="VDO: Five", tags=("VDO",), media_kind="video", media_path="/5.mp4")
+    six = Related(id="6")
+    assert found == (five,)
+    assert (found + (six,), (six,) + found) == ((five, six), (six, five))  # noqa: RUF005 (a plug-in may do so)
+    assert (found[0], found[-1:], len(found), hash(found)) == (five, (five,), 1, hash((five,)))
+    assert "Five" not in repr(found)
 
 
 def test_legacy_bytes_are_decoded_and_the_count_is_of_those_bytes() -> None:

@@ -84,10 +84,10 @@ class KnownItems:
         times = self._young.get(space)
         if times is None or self._count >= self._most:
             times = self._make_room(space)
-        earlier = times.setdefault(item_key, time)
-        if earlier is time:
+        earlier = times.get(item_key)
+        if earlier is None:
             self._count += 1
-        elif time < earlier:
+        if earlier is None or time < earlier:
             times[item_key] = time
 
     def _make_room(self, space: _Space) -> _Times:

@@ -56,7 +56,10 @@ def columns(page: ParsedPage) -> Row:
 
 
 def _related(items: Sequence[Related]) -> dict[str, Any]:
-    """Return the items by column, the three texts that the rest is read out of; what a plug-in made by value."""
+    """Return the items by column, the three texts that the rest is read out of; what a plug-in made by value.
+
+    So what is read out of them, tags, kind and time of upload, is as today's code reads it, of old revisions too.
+    """
     if isinstance(items, RelatedItems):
         return {"listed": (items.ids, items.titles, items.paths)}
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -11,7 +11,7 @@ import orjson
 
 from tasks.steps.page import Related
 from tasks.steps.parse import document
-from tasks.steps.parse.related import related as related_item
+from tasks.steps.parse.related import Row, listed
 
 _TITLES: Final = ("og:title", "twitter:title")
 _PUBLISHED: Final = ("article:published_time", "datepublished", "og:article:published_time")
@@ -46,16 +46,16 @@ def metadata_of(tree: Element, base: str | None) -> Metadata:
     )
 
 
-def related_links(tree: Element) -> tuple[Related, ...]:
+def related_links(tree: Element) -> Sequence[Related]:
     """Return links that carry an item ID (``data-id``, ``data-item-id``) inside an element of class ``related…``."""
-    found: dict[str, Related] = {}
+    found: dict[str, Row] = {}
     for link in tree.iter("a"):
         item = link.get("data-item-id") or link.get("data-id")
         if item and item not in found and _is_related(link):
-            found[item] = related_item(item, _clean(link.text_content()), link.get("data-pic"))
+            found[item] = (item, _clean(link.text_content()), link.get("data-pic") or None)
             if len(found) == _MAX_LINKS:
                 break
-    return tuple(found.values())
+    return listed(found.values())
 
 
 def _is_related(link: Element) -> bool:

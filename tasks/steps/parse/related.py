@@ -7,7 +7,7 @@ without anybody asking.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final, overload
@@ -27,7 +27,7 @@ _KINDS: Final[Mapping[str, MediaKind]] = {
     **dict.fromkeys(("jpg", "jpeg", "png", "gif", "webp", "bmp", "svg", "avif", "tif", "tiff"), "image"),
     **dict.fromkeys(("mp4", "webm", "mov", "avi", "flv", "m4v", "mkv", "mpg", "mpeg", "3gp", "wmv", "m3u8"), "video"),
 }
-_Row = tuple[str, str | None, str | None]  # ID, title, path
+Row = tuple[str, str | None, str | None]  # ID, title, path
 _ID, _TITLE, _PIC = itemgetter("id"), itemgetter("title"), itemgetter("pic")
 _TEXT: Final = {str}
 
@@ -65,6 +65,14 @@ class RelatedItems(Sequence[Related]):
         """Make each."""
         return map(related, self.ids, self.titles, self.paths)
 
+    def __add__(self, other: Iterable[Related]) -> tuple[Related, ...]:
+        """Return a tuple of these and others: parsers of before made tuples, and plug-ins add to them."""
+        return (*self, *other)
+
+    def __radd__(self, other: Iterable[Related]) -> tuple[Related, ...]:
+        """Return a tuple of others and these."""
+        return (*other, *self)
+
     def __eq__(self, other: object) -> bool:
         """Tell whether the other one has equal items, in whatever kind of sequence."""
         if isinstance(other, RelatedItems):
@@ -95,7 +103,7 @@ def related_of_dump(text: bytes | str) -> Sequence[Related]:
         raise Malformed(f"the dump is not JSON: {error}") from error
     if not isinstance(items, list):
         raise Malformed("the dump is not a JSON array")
-    return _usual(items) or _listed([_of_dump(number, item) for number, item in enumerate(items, start=1)])
+    return _usual(items) or listed([_of_dump(number, item) for number, item in enumerate(items, start=1)])
 
 
 def _usual(items: list[Any]) -> RelatedItems | None:
@@ -108,13 +116,14 @@ def _usual(items: list[Any]) -> RelatedItems | None:
     return RelatedItems(ids, titles, paths) if all(texts) and {*map(type, texts)} == _TEXT else None
 
 
-def _listed(rows: Sequence[_Row]) -> Sequence[Related]:
+def listed(rows: Collection[Row]) -> Sequence[Related]:
+    """Return items, given as ID, title and path each."""
     return RelatedItems(*zip(*rows, strict=True)) if rows else ()
 
 
 def related_of_list(items: Iterable[Any]) -> Sequence[Related]:
     """Read a document's list of objects or bare IDs; entries that name no ID lead nowhere and are left out."""
-    return _listed([row for item in items if (row := _of_any(item)) is not None])
+    return listed([row for item in items if (row := _of_any(item)) is not None])
 
 
 def related(item: str, title: str | None, pic: str | None) -> Related:
@@ -155,7 +164,7 @@ def uploaded_at(path: str) -> datetime | None:
     return _EPOCH + timedelta(0, 0, ticks // 10) if _TICKS_FROM <= ticks < _TICKS_TO else None
 
 
-def _of_dump(number: int, item: Any) -> _Row:
+def _of_dump(number: int, item: Any) -> Row:
     if not isinstance(item, dict):
         raise Malformed(f"item {number} of the dump is not an object")
     identity, title, pic = item.get("id"), item.get("title"), item.get("pic")
@@ -168,7 +177,7 @@ def _of_dump(number: int, item: Any) -> _Row:
     return identity, title or None, pic or None
 
 
-def _of_any(item: Any) -> _Row | None:
+def _of_any(item: Any) -> Row | None:
     if not isinstance(item, dict):
         bare = _identity(item)
         return None if bare is None else (bare, None, None)
