@@ -14,7 +14,7 @@ from tests.support.crawl import Crawl, payloads, wait_for
 from worker.supervisor import GRACE_SECONDS, worker_arguments
 
 ROOT = Path(__file__).parents[2]
-PAGES = 4_000
+PAGES = 12_000  # more than two workers store while one of them stops
 
 
 def _worker(system: Crawl, log: Path) -> subprocess.Popen[bytes]:
