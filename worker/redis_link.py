@@ -65,7 +65,7 @@ def mapped() -> Iterator[None]:
 
 def _answer(text: str) -> StreamFull | StreamUnavailable | None:
     """Return our error for what a server says that answers; None for a fault of our commands."""
-    if "MISCONF" in text:  # within the error of a script when the disk filled up after the script had begun
+    if "MISCONF" in text:  # not at its beginning where it is a script whose write was refused
         return StreamFull(DISK_FULL)
     if "READONLY" in text:
         return StreamUnavailable(f"Redis takes no writes: {text}")
