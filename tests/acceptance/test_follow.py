@@ -101,14 +101,10 @@ def test_items_are_fetched_once_with_parent_and_depth(quick: Penstock, tmp_path:
         _profile(quick, server.server_address[1])
         _crawl(quick, tmp_path, "0", related=("1", "2"))
     assert server.asked == {"1": 1, "2": 1, "3": 1, "4": 1}
-    stored = quick.export()
-    assert {key: (one["depth"], one["parent"]) for key, one in stored.items()} == {
-        "small/0": (0, None),
-        "small/1": (1, "0"),
-        "small/2": (1, "0"),
-        "small/3": (2, "1"),
-        "small/4": (2, "2"),
-    }
+    found = {key: (one["depth"], one["parent"]) for key, one in quick.export().items()}
+    # 1 and 2 are fetched at the same time, and both name 3: whichever arrives first is its parent.
+    assert found.pop("small/3") in {(2, "1"), (2, "2")}
+    assert found == {"small/0": (0, None), "small/1": (1, "0"), "small/2": (1, "0"), "small/4": (2, "2")}
     assert quick.json("status")["items"] == {"fetched": 5, "bounded": 1}
     assert quick.json("audit")["balanced"] is True
 
