@@ -1,11 +1,13 @@
 """Flat cost: CPU a page and memory of the workers, by pages stored, by processes, and by what waits in the stream.
 
     python -m benchmarks.flat stored --sizes 10000,100000,1000000
+    python -m benchmarks.flat in_turn --sizes 10000,1000000
     python -m benchmarks.flat processes --of 1,2,4
     python -m benchmarks.flat backlog --sizes 0,1000000
 
 Each prints a JSON object a line. What is measured is always the handling of ``WINDOW`` pages that wait in the stream
-while nothing is pushed. ``stored`` is one run of the workers, whose memory is looked at all the while.
+while nothing is pushed. ``stored`` is one run of the workers, whose memory is looked at all the while. ``in_turn``
+measures two sizes again and again, one after the other, since the machine's speed changes.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from statistics import median
 from typing import Any, Final
 
 import redis
@@ -36,10 +39,12 @@ from worker.store import open_store
 WINDOW: Final = 20_000  # pages that are measured
 MARGIN: Final = 1_500  # pages before and after, so that whole batches are measured at their usual size
 QUEUE: Final = 20_000  # what waits at most while a store is filled
-CHUNK: Final = 20_000  # pages between two looks at memory and store
+CHUNK: Final = 10_000  # pages between two looks at memory and store
 MOST: Final = 10_000_000
 POLL_SECONDS: Final = 0.01
 NO_BOUND: Final = 1 << 40
+ROUNDS: Final = 7  # of ``in_turn``
+COSTS: Final = ("cpu_ms_per_page", "workers_ms", "redis_ms", "database_ms", "pages_per_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +132,51 @@ def stored(given: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
     made = pages(MOST)
     with _system(given.store) as system:
         for size in given.sizes:
-            while (there := system.stored()) < size - CHUNK:
-                system.push(islice(made, CHUNK), at_most=QUEUE)
+            for there in _fill(system, made, size):
                 yield {"stored": there, "memory_mb": system.memory_mb()}
-            system.wait_until(0)
-            with system.held():
-                system.push(islice(made, WINDOW + 2 * MARGIN))
-            yield {"stored": system.stored(), **system.measured(), "memory_mb": system.memory_mb()}
-            system.wait_until(0)
+            yield _window(system, made)
+
+
+def in_turn(given: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
+    """Measure a small store, a new one each time, and a large one in turn, several times; then the medians' ratios."""
+    small, large = given.sizes
+    told: dict[int, list[Mapping[str, Any]]] = {small: [], large: []}
+    made = pages(MOST)
+    with _system(given.store) as filled:
+        for there in _fill(filled, made, large):
+            yield {"stored": there}
+        filled.servers.checkpoint()
+        for _ in range(ROUNDS):
+            with filled.held(), _system(given.store) as fresh:
+                beginning = pages(MOST)
+                list(_fill(fresh, beginning, small))
+                told[small].append(_window(fresh, beginning))
+            told[large].append(_window(filled, made))
+            yield told[small][-1]
+            yield told[large][-1]
+    yield {f"{name} ratio": _ratio(told[large], told[small], name) for name in COSTS}
+
+
+def _fill(system: System, made: Iterator[Payload], size: int) -> Iterator[int]:
+    """Push until about ``size`` pages are stored and nothing waits; yield how many are, now and then."""
+    while (there := system.stored()) < size - CHUNK // 2:
+        system.push(islice(made, CHUNK), at_most=QUEUE)
+        yield there
+    system.wait_until(0)
+
+
+def _window(system: System, made: Iterator[Payload]) -> Mapping[str, Any]:
+    with system.held():
+        system.push(islice(made, WINDOW + 2 * MARGIN))
+    there = system.stored()
+    told = {"stored": there, **system.measured(), "memory_mb": system.memory_mb()}
+    system.wait_until(0)
+    return told
+
+
+def _ratio(more: Sequence[Mapping[str, Any]], less: Sequence[Mapping[str, Any]], name: str) -> float:
+    above, below = (median(float(one[name]) for one in each) for each in (more, less))
+    return round(above / below, 3)
 
 
 def processes(given: argparse.Namespace) -> Iterator[Mapping[str, Any]]:
@@ -166,6 +208,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flat", description="Is the cost of a page flat?")
     commands = parser.add_subparsers(required=True)
     _add(commands, stored, "--sizes", (10_000, 100_000, 1_000_000))
+    _add(commands, in_turn, "--sizes", (10_000, 1_000_000))
     _add(commands, processes, "--of", (1, 2, 4))
     _add(commands, backlog, "--sizes", (0, 1_000_000))
     return parser.parse_args()

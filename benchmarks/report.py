@@ -42,8 +42,8 @@ out page by page; a peer whose rows are wrong fails the benchmark.
   each round begins with another peer. Peers with a task a page get {share} of the pages, as their cost does not
   depend on how many wait.
 - CPU is user and system time, from `/proc`, of the workers and all that they started, of Redis, and of all of
-  PostgreSQL's processes. A peer's memory is the highest sum of its workers' proportional set sizes (PSS), sampled once
-  a second.
+  PostgreSQL's processes. A peer's memory is the highest sum of its workers' proportional set sizes (PSS), sampled every
+  two seconds.
 - Redis' bytes a page: `used_memory` when the queue is full less that before, by the number of pages.
 - Servers are penstock's embedded ones with their defaults, on Unix sockets: Redis with an append-only file (fsync every
   second), PostgreSQL with fsync and synchronous commits. Each run has a fresh database and an empty Redis, and begins

@@ -102,7 +102,7 @@ class Peer(ABC):
         return room.environ()
 
     def handled(self, room: Room) -> int:
-        """Return how many pages are handled and committed. Is asked every 10 ms, and must cost next to nothing."""
+        """Return how many pages are handled and committed. Is asked all the time: it must cost next to nothing."""
         try:
             return room.progress.stat().st_size
         except FileNotFoundError:

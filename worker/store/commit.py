@@ -1,7 +1,10 @@
 """One batch, one transaction: each entry's effects, once.
 
 Locks are taken in one order everywhere, so that two batches seldom deadlock: stored pages by key, contents by hash, new
-pages by key, revisions, payloads, items by key, failures by key, deliveries, sums.
+pages by key, payloads, items by key, revisions, failures by key, deliveries, sums.
+
+What is sent needs no answer: the database works on payloads and items, its largest part, while the rows of revisions
+are made, which is ours. So a batch has its locks for less time, and others wait for it less often.
 
 The deliveries are written last and not first: they then hold their outcome at once instead of being written twice.
 Entries that came before and may be settled are looked up at the start and left alone. If one of the batch's entries is
@@ -15,7 +18,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from tasks.ports import Settled
-from tasks.steps.dedupe import Identity, Known, Observation, decide
+from tasks.steps.dedupe import Decision, Identity, Known, Observation, decide
 from tasks.steps.page import Arrival, Outcome
 from worker.store import contents, deliveries, failures, items, pages, payloads, revisions
 from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, delivered
@@ -85,16 +88,17 @@ def apply(
     """Write all that arrivals bring about but their deliveries."""
     seen = [one for one in arrived if isinstance(one, Sighting)]
     failed = [one for one in arrived if isinstance(one, Broken)]
-    stored = store_pages(tx, seen)
+    stored = decide_pages(tx, seen)
     payloads.keep(tx, packed, now)
-    payloads.hold(tx, (one.payload_hash for one in failed), packed, now)
     told = items.follow(tx, seen, now, known)
     items.fail(tx, failed)
+    write_pages(tx, stored, seen)
+    payloads.hold(tx, (one.payload_hash for one in failed), packed, now)
     others = pages.read(tx, {one.identity for one in failed} - stored.last_seen.keys())
     times = stored.last_seen | {identity: page.state.last_seen for identity, page in others.items()}
     rows = failures.record(tx, failed, times, now)
     failures.resolve(tx, stored.last_seen, now)
-    outcomes = iter(stored.outcomes)
+    outcomes = iter(stored.decision.outcomes)
     effects = [
         Effect(next(outcomes), page_id=stored.ids[one.identity])
         if isinstance(one, Sighting)
@@ -108,16 +112,23 @@ def _failed(kept: failures.Kept) -> Effect:
     return Effect(Outcome.FAILED, failure_id=kept.id, given_up=kept.dead)
 
 
-class Stored(NamedTuple):
-    """The pages of a batch, decided and stored."""
+class Decided(NamedTuple):
+    """The pages of a batch: what was stored of them, what was decided, and the ids that they have now."""
 
-    outcomes: Sequence[Outcome]
+    stored: Mapping[Identity, pages.StoredPage]
+    states: Mapping[Identity, pages.PageState]
+    known: Known
+    decision: Decision
     ids: Mapping[Identity, int]
-    last_seen: dict[Identity, int]
+
+    @property
+    def last_seen(self) -> dict[Identity, int]:
+        """When each page was seen last, this batch included."""
+        return {identity: state.last_seen for identity, state in self.states.items()}
 
 
-def store_pages(tx: Transaction, seen: Sequence[Sighting]) -> Stored:
-    """Decide, and store pages, contents and revisions.
+def decide_pages(tx: Transaction, seen: Sequence[Sighting]) -> Decided:
+    """Lock pages and decide. New pages and contents are stored by then, and ``write_pages`` stores the rest.
 
     Pages that are there are locked as they are read, and contents are final. A page that another worker makes after
     that is in the way of ours; it is then locked too, and the decision is made with it.
@@ -130,9 +141,8 @@ def store_pages(tx: Transaction, seen: Sequence[Sighting]) -> Stored:
     while True:
         known = Known(revisions.known(tx, stored, observations), first)
         decision = decide(known, observations)
-        segments = {identity: decision.segments[identity] for identity in by_identity}
         states = {
-            identity: pages.next_state(stored.get(identity), segments[identity], own)
+            identity: pages.next_state(stored.get(identity), decision.segments[identity], own)
             for identity, own in by_identity.items()
         }
         new = states.keys() - stored.keys() - made.keys()
@@ -141,10 +151,15 @@ def store_pages(tx: Transaction, seen: Sequence[Sighting]) -> Stored:
             break
         stored |= pages.lock(tx, new - made.keys())
     ids = made | {identity: page.id for identity, page in stored.items()}
-    pages.update(tx, stored, states)
-    contents.earlier(tx, {content: one for content, one in decision.contents.items() if content in first})
-    revisions.write(tx, ids, segments, known.segments, seen)
-    return Stored(decision.outcomes, ids, {identity: state.last_seen for identity, state in states.items()})
+    return Decided(stored, states, known, decision, ids)
+
+
+def write_pages(tx: Transaction, decided: Decided, seen: Sequence[Sighting]) -> None:
+    """Store the pages that were there before, their earlier contents, and the revisions of all."""
+    known, decision = decided.known, decided.decision
+    pages.update(tx, decided.stored, decided.states)
+    contents.earlier(tx, {content: one for content, one in decision.contents.items() if content in known.contents})
+    revisions.write(tx, decided.ids, decision.segments, known.segments, seen)
 
 
 def _by_identity(seen: Sequence[Sighting]) -> dict[Identity, list[Sighting]]:

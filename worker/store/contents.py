@@ -61,7 +61,7 @@ def take(tx: Transaction, fresh: Mapping[str, FirstOf]) -> dict[str, FirstOf]:
 
 def earlier(tx: Transaction, first: Mapping[str, FirstOf]) -> None:
     """Note earlier first observations of stored contents."""
-    tx.write(_EARLIER, [_row(one, first[one]) for one in sorted(first)])
+    tx.send(_EARLIER, [_row(one, first[one]) for one in sorted(first)])
 
 
 def _read(tx: Transaction, hashes: Iterable[str]) -> dict[str, FirstOf]:

@@ -73,7 +73,7 @@ def write(tx: Transaction, effects: Mapping[EntryKey, tuple[Delivered, Effect]],
 
 def add(tx: Transaction, counts: Mapping[tuple[str, str, int, str, int], int]) -> None:
     """Add to the sums by (epoch, source, hour, outcome, shard); a number may be negative."""
-    tx.write(_ADD, [(*key, n) for key, n in sorted(counts.items()) if n])
+    tx.send(_ADD, [(*key, n) for key, n in sorted(counts.items()) if n])
 
 
 def shard_of(worker: str) -> int:

@@ -62,6 +62,12 @@ class Transaction(Protocol):
     def write(self, what: Statement, rows: Sequence[Row]) -> int:
         """Run a statement that returns nothing for all rows, in their order; return how many rows it touched."""
 
+    def send(self, what: Statement, rows: Sequence[Row]) -> None:
+        """Do as ``write``, but do not wait for it where the database is another process.
+
+        What is wrong with it is raised by one of the calls that follow, or when the transaction ends.
+        """
+
     def insert(self, what: Insertion, rows: Iterable[Row]) -> None:
         """Insert rows in their order, as they come. Raises ``StoreConflict`` where one is there already."""
 

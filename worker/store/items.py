@@ -76,14 +76,14 @@ def follow(
         itself = own(one)
         if itself is not None:
             tell(told, one.identity, itself)
-    tx.write(_MERGE, _rows(told, now))
+    tx.send(_MERGE, _rows(told, now))
     return told
 
 
 def fail(tx: Transaction, failed: Iterable[Broken]) -> None:
     """Mark the items of payloads that could not be parsed, unless their page is here already."""
     rows = {one.identity: clean.text(one.result.error_class, 100) for one in failed}
-    tx.write(_FAIL, [(*identity, rows[identity]) for identity in sorted(rows)])
+    tx.send(_FAIL, [(*identity, rows[identity]) for identity in sorted(rows)])
 
 
 def _rows(told: Mapping[Identity, Mention], now: int) -> list[Row]:

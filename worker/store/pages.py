@@ -118,7 +118,7 @@ def insert(tx: Transaction, fresh: Mapping[Identity, PageState]) -> dict[Identit
 def update(tx: Transaction, stored: Mapping[Identity, StoredPage], states: Mapping[Identity, PageState]) -> None:
     """Write the new states of stored pages, as far as they differ."""
     changed = [identity for identity in sorted(stored) if states[identity] != stored[identity].state]
-    tx.write(_UPDATE, [(stored[identity].id, *states[identity]) for identity in changed])
+    tx.send(_UPDATE, [(stored[identity].id, *states[identity]) for identity in changed])
 
 
 def next_state(stored: StoredPage | None, segments: Sequence[Segment], seen: Sequence[Sighting]) -> PageState:

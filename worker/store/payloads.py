@@ -43,7 +43,7 @@ def _frame(payload: Payload) -> bytes:
 
 def keep(tx: Transaction, packed: Iterable[Packed], now: int) -> None:
     """Store payloads that are not stored yet."""
-    tx.write(_INSERT, [(one.payload_hash, one.data, one.size, now) for one in packed])
+    tx.send(_INSERT, [(one.payload_hash, one.data, one.size, now) for one in packed])
 
 
 def hold(tx: Transaction, hashes: Iterable[str], packed: Iterable[Packed], now: int) -> None:

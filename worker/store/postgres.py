@@ -7,12 +7,12 @@ import re
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import cache
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, generators
 
 from tasks.errors import PenstockError, Permanent, StoreConflict, StoreUnavailable, UsageError
 from worker.store import arrays
@@ -110,6 +110,7 @@ class PostgresTransaction:
 
     def __init__(self, connection: psycopg.Connection[Row]) -> None:
         self._connection = connection
+        self._pipeline: AbstractContextManager[psycopg.Pipeline] | None = None  # while answers are outstanding
 
     @property
     def session(self) -> object:
@@ -118,19 +119,39 @@ class PostgresTransaction:
 
     def run(self, sql: str, *parameters: Any) -> list[Row]:
         """See ``Transaction``."""
+        self.settle()
         cursor = self._connection.execute(_plain(sql).encode(), parameters)
         return cursor.fetchall() if cursor.description else []
 
     def read(self, what: Statement, rows: Sequence[Row]) -> list[Row]:
         """See ``Transaction``."""
+        self.settle()
         return self._run(what, rows).fetchall() if rows else []
 
     def write(self, what: Statement, rows: Sequence[Row]) -> int:
         """See ``Transaction``."""
+        self.settle()
         return self._run(what, rows).rowcount if rows else 0
+
+    def send(self, what: Statement, rows: Sequence[Row]) -> None:
+        """See ``Transaction``: the server works on it while we make the rows of the next statement."""
+        if not rows:
+            return
+        if self._pipeline is None:
+            self._pipeline = self._connection.pipeline()
+            self._pipeline.__enter__()
+        self._run(what, rows)
+        self._connection.wait(generators.send(self._connection.pgconn))  # else half of it may stay here
+
+    def settle(self) -> None:
+        """Wait for what was sent. Raises what went wrong with it."""
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None:
+            pipeline.__exit__(None, None, None)
 
     def insert(self, what: Insertion, rows: Iterable[Row]) -> None:
         """See ``Transaction``."""
+        self.settle()
         with self._connection.cursor() as cursor, cursor.copy(copying(what)) as copy:
             for data in arrays.copied(rows, [kind for _, kind in what.columns]):
                 copy.write(data)
@@ -154,12 +175,16 @@ class PostgresDriver:
         """See ``Driver``."""
         with self._mutex, self._errors():
             connection = self._open()
+            tx = PostgresTransaction(connection)
             try:
                 if not write:
                     connection.execute(_READ_ONLY, prepare=False)
-                yield PostgresTransaction(connection)
+                yield tx
+                tx.settle()
                 connection.commit()
             except BaseException:
+                with suppress(psycopg.Error):
+                    tx.settle()
                 with suppress(psycopg.Error):
                     connection.rollback()
                 raise

@@ -208,7 +208,7 @@ def write(tx: Transaction, parsed: Sequence[Reparsed], *, action: int, now: int)
     same = [one for one in parsed if one.present.page_id in seen]
     fresh = [one.sighting(seen[one.present.page_id] + 1) for one in same if one.change is Change.CONTENT]
     _take_contents(tx, same)
-    commit.store_pages(tx, fresh)
+    commit.write_pages(tx, commit.decide_pages(tx, fresh), fresh)
     tx.write(_UPDATE, [_row(one) for one in same if one.stands])
     named = [one.sighting(one.present.mark.first_seen) for one in same if _names_others(one)]
     items.follow(tx, [*fresh, *named], now)

@@ -143,11 +143,11 @@ def write(
                 moves.append((*place, segment.last_seen, segment.row))
                 if segment.told_by is not None:
                     retold.append((*place, *_data(seen[segment.told_by])))
-    tx.write(_COPY, copies)  # before the rows that they copy change
-    tx.write(_MOVE, moves)
-    tx.write(_RETELL, retold)
+    tx.send(_COPY, copies)  # before the rows that they copy change
+    tx.send(_MOVE, moves)
+    tx.send(_RETELL, retold)
     if inserts:
-        tx.insert(_INSERT, ((*place, *_data(seen[told_by])) for *place, told_by in inserts))
+        tx.insert(_INSERT, [(*place, *_data(seen[told_by])) for *place, told_by in inserts])
 
 
 def _moved(segment: Segment, stored: Segment) -> bool:

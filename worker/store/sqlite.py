@@ -60,6 +60,10 @@ class SqliteTransaction:
         """See ``Transaction``."""
         self._connection.executemany(inserting(what), rows)
 
+    def send(self, what: Statement, rows: Sequence[Row]) -> None:
+        """See ``Transaction``: the database is this process."""
+        self.write(what, rows)
+
 
 class SqliteDriver:
     """A database file; see ``Driver``."""
