@@ -14,11 +14,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import psycopg
 import pytest
 
-from tasks.errors import StoreConflict, StoreUnavailable
+from tasks.errors import Permanent, StoreConflict, StoreUnavailable
 from tests.support.arrivals import commit, page
 from tests.support.proxy import Proxy
 from worker.store import SqlStore, open_store
-from worker.store.driver import Driver
+from worker.store.driver import Driver, Transaction, insertion, statement
 from worker.store.postgres import PostgresDriver
 
 Result = TypeVar("Result")
@@ -49,6 +49,37 @@ def test_a_server_that_has_gone_silent_is_given_up_and_connected_to_anew(fresh_p
         network.restore()
         assert commit(store, page("1", "one")) == ["new"]
         store.close()
+
+
+_PUT = statement(
+    "INSERT INTO content (content_hash, observed_at, source, item_key) SELECT content_hash, 1, 's', 'k' FROM {rows}",
+    content_hash="text",
+)
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        lambda _: None,
+        lambda tx: tx.run("SELECT 1"),
+        lambda tx: tx.send(_PUT, [("b",)]),
+        lambda tx: tx.insert(insertion("content", content_hash="text"), [("b",)]),
+    ],
+    ids=["the end", "run", "send", "insert"],
+)
+def test_what_is_sent_and_goes_wrong_is_told_later_and_undone(
+    store: SqlStore, then: Callable[[Transaction], None]
+) -> None:
+    store.prepare()
+    with pytest.raises((StoreConflict, Permanent)), store._driver.transaction() as tx:  # noqa: PT012 (which call raises depends on the database)
+        tx.send(_PUT, [("a",)])
+        tx.send(_PUT, [("a",)])
+        then(tx)
+    with store._driver.transaction() as tx:
+        assert tx.run("SELECT count(*) FROM content") == [(0,)]
+        tx.send(_PUT, [("a",)])
+        assert tx.run("SELECT count(*) FROM content") == [(1,)]
+    assert commit(store, page("1", "one")) == ["new"]
 
 
 def _meanwhile(work: Callable[[], object]) -> threading.Thread:
