@@ -51,6 +51,15 @@ class Event(enum.StrEnum):
     SOURCE_RESUMED = "source.resumed"
     """A source that the ceiling had paused goes on by itself, since a parser is newer. ``reason``."""
 
+    FIELD_DRIFTED = "field.drifted"
+    """A source's pages have a field less often than before, or much more or less of it: its template may have changed.
+
+    ``source, field, kind`` (``fill`` or ``size``), ``before, after`` (the fill rate, or the mean size).
+    """
+
+    FIELD_RECOVERED = "field.recovered"
+    """That is over, or has become how the source is. The same fields."""
+
     STORE_AWAY = "store.away"
     """The store does not take a batch; it is kept in hand and tried again. ``error_class, message``."""
 

@@ -14,6 +14,7 @@ import structlog
 from celery.exceptions import Reject
 
 from tasks.base import Context, Limits, PenstockTask, context
+from tasks.drift import FieldCounts
 from tasks.errors import (
     MemoryLimit,
     ParserCrash,
@@ -82,6 +83,19 @@ def ingest_page(**envelope: Any) -> Mapping[str, int]:
                 raise Reject(error.message, requeue=True) from error
 
 
+class Watch:
+    """What a pull notes of the batches that it commits, and looks at now and then with nothing in hand."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.failures = FailureWatch(ctx)
+        self.fields = FieldCounts(ctx)
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Do what it is time for."""
+        self.failures.look(at_once=at_once)
+        self.fields.look(at_once=at_once)
+
+
 def pull(ctx: Context) -> Counter[str]:
     """Handle reclaimed and new entries until the budget ends or the worker is to stop; return outcomes by name."""
     try:
@@ -112,7 +126,7 @@ def _pull(ctx: Context) -> Counter[str]:
     ctx.stream.epoch()
     # Pulls that began together must not end together: until the pump has started the next ones, nobody would read.
     ends = ctx.clock.monotonic() + ctx.limits.pull_seconds * (1 - PULL_SPREAD * ctx.draw())
-    reclaim_at, note_at, count, watch = 0.0, 0.0, FIRST_COUNT, FailureWatch(ctx)
+    reclaim_at, note_at, count, watch = 0.0, 0.0, FIRST_COUNT, Watch(ctx)
     while ctx.clock.monotonic() < ends and not ctx.stopping():
         began = ctx.clock.monotonic()
         if began >= reclaim_at:
@@ -131,7 +145,7 @@ def _pull(ctx: Context) -> Counter[str]:
     return done
 
 
-def _pull_batch(ctx: Context, count: int, ends: float, done: Counter[str], watch: FailureWatch) -> int:
+def _pull_batch(ctx: Context, count: int, ends: float, done: Counter[str], watch: Watch) -> int:
     """Read up to ``count`` entries and handle them; return how many to read next."""
     began = ctx.clock.monotonic()
     entries = ctx.stream.read(count, BLOCK_MS)
@@ -139,7 +153,7 @@ def _pull_batch(ctx: Context, count: int, ends: float, done: Counter[str], watch
     return next_count(ctx.limits, count, entries, ctx.clock.monotonic() - began)
 
 
-def settle_all(ctx: Context, entries: Sequence[Entry], ends: float, watch: FailureWatch) -> Counter[str]:
+def settle_all(ctx: Context, entries: Sequence[Entry], ends: float, watch: Watch) -> Counter[str]:
     """Handle what was read. What is left when the pull or the worker is to end is given back."""
     done: Counter[str] = Counter()
     handled = 0
@@ -163,7 +177,7 @@ def next_count(limits: Limits, count: int, entries: Sequence[Entry], seconds: fl
     return max(1, min(bounds))
 
 
-def reclaim_all(ctx: Context, ends: float, watch: FailureWatch) -> Counter[str]:
+def reclaim_all(ctx: Context, ends: float, watch: Watch) -> Counter[str]:
     """Handle what dead or overdue workers left. What is parsed in the sandbox cannot harm the rest of its batch."""
     done: Counter[str] = Counter()
     more = True
@@ -269,14 +283,15 @@ def _failure(ctx: Context, error: PenstockError, payload: Payload, body_hash: st
     return failure_of(error, payload, body_hash, retry_at=plan.at if plan else None)
 
 
-def settle(ctx: Context, batch: Sequence[Arrival], watch: FailureWatch) -> Counter[str]:
+def settle(ctx: Context, batch: Sequence[Arrival], watch: Watch) -> Counter[str]:
     """Commit a batch, then acknowledge it; return how many deliveries ended in which outcome."""
     done = _commit_patiently(ctx, batch)
     ctx.stream.ack([one.entry_id for one, _ in done])
     for one, arrival in done:
         if one.fresh and isinstance(arrival.result, FailureResult):
             _tell(ctx, one, arrival, arrival.result)
-            watch.note(arrival.payload.source, arrival.epoch)
+            watch.failures.note(arrival.payload.source, arrival.epoch)
+    watch.fields.note(done)
     return Counter(str(one.outcome) for one, _ in done if one.fresh)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
+from tasks.steps.drift import Tally
 from tasks.steps.page import (
     Arrival,
     ItemState,
@@ -67,6 +68,24 @@ class Paused:
 
     source: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A field of a source of which parsing finds another amount than before, or does no more (``over``)."""
+
+    source: str
+    field: str
+    kind: Literal["fill", "size"]
+    before: float  # the fill rate, 0 to 1; or the mean size
+    after: float
+    over: bool
+
+    def sentence(self) -> str:
+        """Say it."""
+        if self.kind == "fill":
+            return f"{self.field} of {self.source}: in {self.after:.0%} of its pages, before in {self.before:.0%}"
+        return f"{self.field} of {self.source}: {self.after:,.0f} long on average, before {self.before:,.0f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +263,12 @@ class Store(Protocol):
 
     def paused_sources(self) -> Mapping[str, str]:
         """Return why each paused source is paused, by name."""
+
+    def add_fields(self, found: Mapping[str, Mapping[str, Tally]], *, span: int) -> None:
+        """Add what pages had of each field, by source, to a span's counts; see ``steps.drift``."""
+
+    def watch_fields(self, *, now: int) -> list[Drift]:
+        """Hold each source's last pages against those before; return what broke since the last time, and is over."""
 
     def note_accepted(self, *, epoch: str, accepted: int, first_waiting: str | None, now: int) -> Noted:
         """Note the epoch's accepted count, which only grows; make items due again whose payloads Redis has lost.

@@ -9,6 +9,7 @@ import celery
 import structlog
 
 from tasks.base import Context, PenstockTask, context
+from tasks.drift import watch_fields
 from tasks.events import Event
 from tasks.notes import note_accepted
 from tasks.pausing import keep_pauses
@@ -41,6 +42,7 @@ def keep(ctx: Context) -> Counter[str]:
     done["consumers_forgotten"] = ctx.stream.forget_dead_consumers()
     done += tidy(ctx)
     watch(ctx)
+    watch_fields(ctx)
     return done
 
 

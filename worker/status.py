@@ -17,6 +17,7 @@ def read_status(stream: PageStream | None = None, store: SqlStore | None = None)
 
     ``accepted`` counts payloads; ``stream`` those not settled yet, ``pending`` the part of them that a worker holds,
     ``parked`` the part that waits for a paused source; ``paused`` has the reason of each paused source by name;
+    ``drift`` the fields of which parsing finds less than before, see ``tasks.steps.drift``;
     ``outcomes``, ``failures`` (by state), ``items`` (by state) and ``sources`` (by name) are counts.
     """
     stream = stream or open_stream(runtime())
@@ -29,6 +30,7 @@ def read_status(stream: PageStream | None = None, store: SqlStore | None = None)
         "pending": snapshot.pending,
         "parked": snapshot.parked,
         "paused": paused,
+        "drift": store.field_drifts(),
         "outcomes": counts.outcomes,
         "failures": counts.failures,
         "items": counts.items,

@@ -257,11 +257,14 @@ def test_the_metrics_are_what_prometheus_reads(stream: PageStream, store: SqlSto
     ids = _push(stream, 3)
     settle(stream.read(1, 10))
     now = int(ids[1].split("-")[0]) / 1000 + 60
-    text = exposition(audit(stream, store), now=now)
+    drift = {"source": 'a "b"', "field": "title", "kind": "fill", "after": 0.1}
+    text = exposition(audit(stream, store), [drift], now=now)
     read = {family.name: family for family in text_string_to_metric_families(text)}
     assert all(family.documentation for family in read.values())
     outcomes = {one.labels["outcome"]: one.value for one in read.pop("penstock_ledger_outcomes").samples}
     assert (outcomes["new"], outcomes["failed"]) == (1, 0)
+    (drifted,) = read.pop("penstock_field_drift").samples
+    assert (drifted.labels, drifted.value) == ({"source": 'a "b"', "field": "title", "kind": "fill"}, 0.1)
     assert {name.removeprefix("penstock_ledger_"): one.samples[0].value for name, one in read.items()} == {
         "accepted": 3,
         "stream": 2,

@@ -5,14 +5,15 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from worker.audit.report import Audit
 
 
-def exposition(result: Audit, *, now: float) -> str:
-    """Return the metrics of an audit that was made at ``now``, in seconds since the epoch."""
-    return "".join(f"{line}\n" for line in _lines(result, now))
+def exposition(result: Audit, drifts: Iterable[Mapping[str, Any]] = (), *, now: float) -> str:
+    """Return the metrics of an audit that was made at ``now``, in seconds since the epoch, and of drifted fields."""
+    return "".join(f"{line}\n" for line in (*_lines(result, now), *_drifts(drifts)))
 
 
 def _lines(result: Audit, now: float) -> Iterator[str]:
@@ -29,6 +30,18 @@ def _lines(result: Audit, now: float) -> Iterator[str]:
     yield from _gauge("balanced", "1 when the ledger balances.", int(result.balanced))
     yield from _gauge("oldest_entry_age_seconds", "Age of the oldest entry in the stream.", _age(result, now))
     yield from _gauge("audit_timestamp_seconds", "When this was found.", round(now, 3))
+
+
+def _drifts(drifts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    yield "# HELP penstock_field_drift The fill rate or mean size now of fields that differ from what they were."
+    yield "# TYPE penstock_field_drift gauge"
+    for one in drifts:
+        labels = ",".join(f'{name}="{_escaped(one[name])}"' for name in ("source", "field", "kind"))
+        yield f"penstock_field_drift{{{labels}}} {one['after']}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _gauge(name: str, text: str, value: float) -> Iterator[str]:

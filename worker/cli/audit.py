@@ -54,7 +54,7 @@ def audit(
             warn("the ledger balances: there is nothing to acknowledge")
     result = weigh(stream, store, search=not metrics)
     if metrics:
-        _print_metrics(result)
+        _print_metrics(result, store)
     elif json:
         from dataclasses import asdict
 
@@ -83,13 +83,13 @@ def _note(text: str) -> str:
     return text.strip()
 
 
-def _print_metrics(result: Audit) -> None:
+def _print_metrics(result: Audit, store: SqlStore) -> None:
     import sys
     import time
 
     from worker.audit.metrics import exposition
 
-    sys.stdout.write(exposition(result, now=time.time()))
+    sys.stdout.write(exposition(result, store.field_drifts(), now=time.time()))
 
 
 def _print(result: Audit) -> None:

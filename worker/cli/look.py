@@ -41,10 +41,19 @@ def status(*, json: Json = False) -> None:
         say(f"{name:14} {value}")
     for name, reason in state["paused"].items():
         say(f"{'paused':14} {clean(name)}: {clean(reason)}; 'penstock sources resume {clean(name)}' lets it go on")
+    for one in state["drift"]:
+        say(f"{'drift':14} {clean(_drift(one))}")
     if state["sources"]:
         say()
         names = ["source", "pages", "new", "revision", "unchanged", "duplicate", "failed"]
         table(names, ([name, *(one[field] for field in names[1:])] for name, one in state["sources"].items()))
+
+
+def _drift(one: Mapping[str, Any]) -> str:
+    from tasks.ports import Drift
+
+    found = Drift(one["source"], one["field"], one["kind"], one["before"], one["after"], over=False)
+    return f"{found.sentence()} (since {one['since']})"
 
 
 def show(

@@ -9,13 +9,15 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from tasks.errors import StoreConflict
-from tasks.ports import Ceiling, FailureLease, FetchFailure, ItemLease, Noted, Paused, Settled
+from tasks.ports import Ceiling, Drift, FailureLease, FetchFailure, ItemLease, Noted, Paused, Settled
+from tasks.steps.drift import Tally
 from tasks.steps.page import Arrival, ItemState, Outcome, RetryArrival
 from worker.store import (
     archive,
     chores,
     clean,
     commit,
+    drift,
     export,
     frontier,
     identities,
@@ -182,6 +184,19 @@ class SqlStore:
     def paused_sources(self) -> dict[str, str]:
         """See ``Store``."""
         return self._read(sources_state.paused)
+
+    def add_fields(self, found: Mapping[str, Mapping[str, Tally]], *, span: int) -> None:
+        """See ``Store``."""
+        self._write(lambda tx: drift.add(tx, found, span))
+
+    def watch_fields(self, *, now: int) -> list[Drift]:
+        """See ``Store``. A transaction for each source."""
+        sources = self._write(lambda tx: drift.active(tx, now))
+        return [one for source in sources for one in self._write(partial(drift.look, source=source, now=now))]
+
+    def field_drifts(self) -> list[dict[str, Any]]:
+        """Return source, field, kind, since, before and after of each break that is there."""
+        return self._read(drift.every)
 
     # --- paused sources --------------------------------------------------------------------------------------------
 
