@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint chaos bench lock clean
+.PHONY: help install demo test lint chaos bench fuzz lock clean
 
 UV ?= uv
 VENV := .venv
@@ -37,6 +37,10 @@ bench: ## measure penstock beside other ways to do its work, in a .venv-bench th
 	@$(MAKE) --no-print-directory VENV=.venv-bench LOCKS='requirements.lock benchmarks/requirements.lock' install
 	@.venv-bench/bin/penstock bench --pages 50000 --report benchmarks/report.md
 
+fuzz: ## an hour of fuzzing, spread over all that reads what strangers wrote, in a .venv-fuzz; see tests/fuzz
+	@$(MAKE) --no-print-directory VENV=.venv-fuzz LOCKS='requirements.lock tests/fuzz/requirements.lock' install
+	@.venv-fuzz/bin/python -m tests.fuzz
+
 lock: ## choose the newest versions that pyproject.toml allows (needs uv)
 	@command -v $(UV) >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 2; }
 	@echo '==> requirements.lock'
@@ -47,7 +51,7 @@ lock: ## choose the newest versions that pyproject.toml allows (needs uv)
 LOCKED := --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 clean: ## remove .venv, caches and build output; the state in ./var stays
-	@rm -rf .venv .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-bench .venv-fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is touched last, so that an installation that was cut short is made again.
