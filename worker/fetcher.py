@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Protocol
-from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -23,6 +22,7 @@ from yarl import URL
 from tasks.errors import HostBusy, HttpError, Transient, Unsafe
 from tasks.ports import Fetched, ItemLease
 from tasks.steps.address import is_public
+from tasks.steps.canonical import normal_url
 from tasks.steps.page import SourceProfile
 from worker.answers import ACCEPT_ENCODING, UnsafeAddress, read_body, status_error, wire_error
 from worker.loop_thread import LoopThread
@@ -192,7 +192,7 @@ class HttpFetcher:
     async def _answer(self, response: aiohttp.ClientResponse) -> Fetched | URL:
         status, url = response.status, str(response.url)
         if status in _REDIRECTS and "Location" in response.headers:
-            return response.url.join(_url(response.headers["Location"]))
+            return _url(response.headers["Location"], url)
         if status != HTTPStatus.OK:
             raise status_error(status, response.headers, url)
         body = await read_body(response, self._max_body_bytes)
@@ -247,25 +247,25 @@ def host_of(url: URL) -> str:
     return url.host_port_subcomponent or ""
 
 
-def _url(text: str) -> URL:
-    """Parse without re-quoting what is already quoted, so that the host is asked for exactly what was named."""
-    exact = text.isascii() and text.isprintable() and " " not in text
+def _url(text: str, base: str | None = None) -> URL:
+    """Return the URL as the frontier writes it, for yarl to take as it is; raises ``Unsafe`` for any but http(s)."""
+    normal = normal_url(text, base)
     try:
-        url = URL(text, encoded=exact)
+        url = URL(normal or "", encoded=True)
         host_of(url)  # yarl reads host and port only when asked, and raises then
     except ValueError as error:
         message = f"not a URL: {error}"
         raise Unsafe(message, status=None, url=text) from error
+    if normal is None:
+        message = f"only http and https are fetched: {text}"
+        raise Unsafe(message, status=None, url=text)
     return url
 
 
 def _check(url: URL, hosts: tuple[str, ...]) -> None:
-    """Raise ``Unsafe`` unless ``url`` is plain http or https and on one of ``hosts``."""
+    """Raise ``Unsafe`` unless ``url`` is without a user name and on one of ``hosts``."""
     details = {"status": None, "url": str(url)}
-    if url.scheme not in {"http", "https"} or not url.host:
-        message = f"only http and https are fetched: {url}"
-        raise Unsafe(message, **details)
-    if urlsplit(str(url)).username is not None or url.user is not None:
+    if "@" in url.raw_authority:
         raise Unsafe("a URL with a user name is not fetched", **details)
     if not _names(hosts, url):
         message = f"the host {host_of(url)} is not among the source's hosts ({', '.join(hosts)})"

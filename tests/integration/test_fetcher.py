@@ -368,7 +368,6 @@ def test_without_listed_hosts_the_host_of_the_url_is_the_only_one(farm: Farm, fe
         "file:///etc/hostname",
         "ftp://127.0.0.1/",
         "http://user:secret@{host}/plain",
-        "http://@{host}/plain",
         "http://",
         "",
         "http://[::1",

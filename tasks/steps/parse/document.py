@@ -6,7 +6,6 @@ import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import urljoin
 
 from tasks.steps.canonical import normal_url
 from tasks.steps.parse.markup import paragraphs_of_text
@@ -113,12 +112,7 @@ def url(obj: Obj, base: str | None) -> str | None:
 
 def absolute(link: str | None, base: str | None) -> str | None:
     """Return an http(s) link, made absolute by ``base`` where that is known; None for any other."""
-    if not link:
-        return None
-    try:
-        return normal_url(urljoin(base or "", link))
-    except ValueError:
-        return None
+    return normal_url(link, base) if link else None
 
 
 def related_list(obj: Obj) -> list[Any]:
