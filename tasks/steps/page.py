@@ -75,6 +75,7 @@ class ParsedPage:
     authors: tuple[str, ...] = ()
     related: Sequence[Related] = field(default=(), repr=False)
     canonical_url: str | None = None  # as the page declares it, absolute
+    repaired: int = 0  # bytes that are no UTF-8 in a page that else is, and were read as Windows-1252
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

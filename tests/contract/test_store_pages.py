@@ -107,6 +107,7 @@ def test_a_record_has_all_fields_in_the_order_of_the_format(store: SqlStore) -> 
         desk_code="E/S 1-1",
         language="en",
         authors=("A. Writer",),
+        repaired=3,
         related=(
             Related(id="9", title="VIDEO: nine", tags=("VIDEO",), media_kind="video", media_path="/9.mp4"),
             Related(id="8", uploaded_at=datetime(2016, 1, 1, tzinfo=UTC)),
@@ -159,6 +160,7 @@ def test_a_record_has_all_fields_in_the_order_of_the_format(store: SqlStore) -> 
         ("last_seen", "2023-11-14T22:13:20+00:00"),
         ("depth", 2),
         ("parent", "0"),
+        ("repaired", 3),
     ]
     assert list(store.export()) == [record]
 

@@ -275,7 +275,7 @@ def test_legacy_bytes_are_decoded_and_the_count_is_of_those_bytes() -> None:
 )
 def test_what_is_wrong_in_a_dump_is_told_of_its_text(content: bytes, why: str) -> None:
     with pytest.raises(Malformed, match=why) as caught:
-        read(page("Text.", dump=b'string(%d) "%s"' % (len(content), content)))
+        read(page("Text.", dump=b'string(%d) "%s"' % (len(content), content)), content_type="a/b; charset=windows-1252")
     assert not isinstance(caught.value.__context__, Malformed)
 
 

@@ -94,6 +94,8 @@ def _print_page(record: Mapping[str, Any]) -> None:
         value = record[name]
         if value:
             say(f"  {name.replace('_', ' '):13} {clean(', '.join(value) if isinstance(value, list) else value)}")
+    if record["repaired"]:
+        say(f"  {'repaired':13} {record['repaired']} bytes that were not UTF-8")
     say(f"  {'seen':13} {record['first_seen']} … {record['last_seen']}")
     say(f"  {'content hash':13} {record['content_hash']} ({record['parser']} {record['parser_version']})")
     for paragraph in record["paragraphs"]:

@@ -95,4 +95,5 @@ def record(row: Row, revision: int | None = None) -> dict[str, Any]:
         "last_seen": clean.rfc3339(until if revision else last_seen),
         "depth": depth,
         "parent": parent,
+        "repaired": fields.get("repaired", 0),
     }

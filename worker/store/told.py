@@ -41,6 +41,7 @@ def columns(page: ParsedPage) -> Row:
         "language": page.language,
         "authors": page.authors,
         "canonical_url": page.canonical_url,
+        **({"repaired": page.repaired} if page.repaired else {}),
         **_related(page.related),
     }
     return (

@@ -1,121 +1,138 @@
 """From bytes to text: what the bytes prove comes first, what headers claim next, and what is likely last.
 
-BOM → strict UTF-8 → the HTTP header → UTF-8 with a few stray bytes → ``<meta>`` → detection. Labels are WHATWG's
-(https://encoding.spec.whatwg.org/#names-and-labels). UTF-8 stands before the header because non-ASCII text that is
-valid UTF-8 is practically never anything else, while headers are often wrong.
+BOM → strict UTF-8 → UTF-8 with a few stray bytes → the HTTP header → ``<meta>`` or the XML declaration → detection.
+Labels are WHATWG's (https://encoding.spec.whatwg.org/#names-and-labels), and so is the order, but for UTF-8, which
+comes before the header: non-ASCII text that is valid UTF-8 is practically never anything else, while headers are often
+wrong. For the same reason ``iso-8859-1`` is believed last, and not at all of a text in another script: it is what
+servers say who do not know.
 """
 
 from __future__ import annotations
 
-import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
-import charset_normalizer
 import webencodings
 
 from tasks.errors import Truncated, Undecodable
+from tasks.steps.parse.detect import SUPERSETS, decoded, detected
+from tasks.steps.parse.wide import ascii_compatible
 
-Decode = Callable[[bytes], str]
+__all__ = ["UTF8", "Decoder", "ascii_compatible", "decoder", "repair_utf8"]
 
-_HEAD: Final = 200  # bytes that tell UTF-16 without a BOM; even
-
-_BOMS: Final = (  # the longer first: UTF-32's begins as UTF-16's does
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 _HEADER: Final = re.compile(r"charset\s*=\s*[\"']?([\w:.-]+)", re.IGNORECASE)
 _META: Final = re.compile(rb"<meta[^>]{1,200}?charset\s*=\s*[\"']?([\w:.-]+)", re.IGNORECASE)
+_XML: Final = re.compile(rb"\s*<\?xml[^>]{1,200}?encoding\s*=\s*[\"']([\w:.-]+)", re.IGNORECASE)
+_COMMENT: Final = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 _META_WITHIN: Final = 4096  # bytes
-_SUPERSETS: Final = {"gb2312": "gb18030", "gbk": "gb18030"}  # what is labelled so often holds more
-_SAMPLE: Final = 64 * 1024  # bytes that detection looks at
-_CANDIDATES: Final = [
-    "cp1252", "cp1251", "cp1256", "cp1250", "cp1253", "cp1254", "cp1255", "cp1257", "koi8_r", "iso8859_2", "iso8859_6",
-    "iso8859_7", "iso8859_15", "gb18030", "big5", "cp932", "euc_jp", "cp949", "cp874",
-]  # fmt: skip
+_SEVEN_BIT: Final = "iso2022_jp"  # valid UTF-8 whatever it says, by escape sequences
+_MULTIBYTE: Final = frozenset({"gb18030", "big5hkscs", "cp932", "euc_jp", "cp949"})  # which few other bytes decode by
+_WESTERN: Final = "cp1252"
+_IGNORED: Final = frozenset({"utf-8", "utf-16le", "utf-16be", "x-user-defined"})  # known by then, or no text
+# Six letters beyond ASCII in a row, and not one alone as in a rule of dashes: no word of Western Europe.
+_OTHER_SCRIPT: Final = re.compile(rb"([\xa1-\xff])(?!\1)[\xa1-\xff]{5}")
 _MULTIBYTE_PER_STRAY: Final = 2  # well-formed characters per bad one: no legacy text holds so many by accident
 _MAX_STRAY: Final = 1000
+_ESCAPED: Final = re.compile("[\udc80-\udcff]")
 
 
-def ascii_compatible(body: bytes) -> bytes:
-    """Return the body without a UTF-8 BOM; UTF-16 and UTF-32 become UTF-8. Raises ``Truncated``, ``Undecodable``."""
-    if body[:1] < b"\xef" and b"\0" not in body[:_HEAD]:
-        return body  # a mark begins with NUL or a byte from EF on, and UTF-16 without one is full of NUL
-    if body.startswith(codecs.BOM_UTF8):
-        return body[len(codecs.BOM_UTF8) :]
-    for bom, codec in _BOMS:
-        if body.startswith(bom):
-            return _transcode(body[len(bom) :], codec)
-    bare = _bare_utf16(body)
-    return _transcode(body, bare) if bare else body
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """Decodes one body, or parts of it cut between characters. Raises ``UnicodeDecodeError`` where that is not so."""
+
+    codec: str
+    repaired: int = 0  # bytes of the body that are no UTF-8, and are read as Windows-1252
+
+    def __call__(self, data: bytes) -> str:
+        """Return the text."""
+        return repair_utf8(data) if self.repaired else data.decode(self.codec)
 
 
-def decoder(body: bytes, content_type: str | None = None, *, meta: bool = False) -> Decode:
-    """Return the function that decodes this body, or parts of it cut between characters.
+UTF8: Final = Decoder("utf-8")
 
-    ``body`` is as ``ascii_compatible`` returns it. With ``meta`` an HTML declaration inside counts. Raises
-    ``Truncated`` where the body ends inside a UTF-8 sequence, ``Undecodable`` where nothing fits.
+
+def decoder(body: bytes, content_type: str | None = None, *, meta: bool = False) -> Decoder:
+    """Return what decodes this body.
+
+    ``body`` is as ``ascii_compatible`` returns it. With ``meta`` a declaration inside, of HTML or XML, counts. Raises
+    ``Truncated`` where the body ends inside a character, ``Undecodable`` where nothing fits.
     """
+    if b"\x1b" in body and _SEVEN_BIT in _declared(body, content_type, meta=meta):
+        return _seven_bit(body)
     try:
         body.decode()
     except UnicodeDecodeError as error:
-        return _other_decoder(body, content_type, meta, error)
-    return utf8
+        return _other(body, _declared(body, content_type, meta=meta), error)
+    return UTF8
 
 
-def utf8(data: bytes) -> str:
-    """Decode UTF-8, strictly."""
-    return data.decode()
-
-
-def _other_decoder(body: bytes, content_type: str | None, meta: bool, error: UnicodeDecodeError) -> Decode:  # noqa: FBT001
-    declared = _by_label(body, _HEADER.search(content_type or ""))
-    if declared is not None:
-        return declared
-    near = _is_nearly_utf8(body)
-    if _ends_inside_sequence(body) and (near or error.end == len(body)):
+def _other(body: bytes, declared: list[str], error: UnicodeDecodeError) -> Decoder:
+    fits = [codec for codec in declared if _fits(body, codec)]
+    if fits and fits[0] in _MULTIBYTE:
+        return Decoder(fits[0])
+    if stray := _stray(body):
+        if _ends_inside_sequence(body):
+            raise Truncated("the payload ends inside a UTF-8 sequence")
+        return Decoder("utf-8", repaired=stray)
+    if fits:
+        return Decoder(fits[0])
+    if error.end == len(body) and _ends_inside_sequence(body):
         raise Truncated("the payload ends inside a UTF-8 sequence")
-    if near:
-        return repair_utf8
-    if meta and (found := _META.search(body[:_META_WITHIN])) is not None:
-        stated = _by_label(body, _HEADER.search(f"charset={found[1].decode('ascii', 'replace')}"))
-        if stated is not None:
-            return stated
-    return _detected(body)
+    found = detected(body)
+    if found is None:
+        raise Undecodable("the bytes are not text in any encoding that was declared or could be told")
+    return Decoder(found)
 
 
-def _by_label(body: bytes, found: re.Match[str] | None) -> Decode | None:
-    """Return the strict decoder of a WHATWG label, if the whole body decodes by it."""
+def _seven_bit(body: bytes) -> Decoder:
+    if decoded(body, _SEVEN_BIT) is None:
+        raise Undecodable(f"the bytes are not {_SEVEN_BIT}, as is declared")
+    return Decoder(_SEVEN_BIT)
+
+
+def _declared(body: bytes, content_type: str | None, *, meta: bool) -> list[str]:
+    """Return Python's names of what is declared, the most credible first."""
+    named = [*_labels(content_type)] + ([*_inner_labels(body)] if meta else [])
+    return sorted(dict.fromkeys(named), key=lambda codec: codec == _WESTERN)
+
+
+def _labels(content_type: str | None) -> Iterator[str]:
+    found = _HEADER.search(content_type) if content_type else None
     encoding = webencodings.lookup(found[1]) if found else None
-    if encoding is None or encoding.name in ("utf-8", "utf-16le", "utf-16be", "x-user-defined"):
-        return None
-    return _strict(body, _SUPERSETS.get(encoding.name, encoding.codec_info.name))
+    if encoding is not None and encoding.name not in _IGNORED:
+        codec = encoding.codec_info.name
+        yield SUPERSETS.get(codec, codec)
 
 
-def _strict(body: bytes, codec: str) -> Decode | None:
+def _inner_labels(body: bytes) -> Iterator[str]:
+    """Yield what the XML declaration says, and the first meta element outside comments."""
+    head = body[:_META_WITHIN]
+    for found in (_XML.match(head), _META.search(_COMMENT.sub(b"", head))):
+        if found is not None:
+            yield from _labels(f"charset={found[1].decode('ascii', 'replace')}")
+
+
+def _fits(body: bytes, codec: str) -> bool:
+    """Tell whether the body is text by this codec. Raises ``Truncated`` where only its last character is not whole."""
+    if codec == _WESTERN and _OTHER_SCRIPT.search(body):
+        return False
     try:
         body.decode(codec)
-    except (UnicodeDecodeError, LookupError):
-        return None
-    return lambda data: data.decode(codec)
+    except UnicodeDecodeError as error:
+        if error.reason == "incomplete multibyte sequence" and error.end == len(body):
+            raise Truncated(f"the payload ends inside a character of {codec}") from error
+        return False
+    return True
 
 
-def _detected(body: bytes) -> Decode:
-    best = charset_normalizer.from_bytes(body[:_SAMPLE], cp_isolation=_CANDIDATES).best()
-    found = _strict(body, best.encoding) if best is not None else None
-    if found is None:
-        raise Undecodable("the bytes are not text in any encoding that was declared or detected")
-    return found
-
-
-def _is_nearly_utf8(body: bytes) -> bool:
-    text = body.decode(errors="replace")
-    stray = text.count("\ufffd")
+def _stray(body: bytes) -> int:
+    """Return how many bytes keep the body from being UTF-8, as far as it nearly is; else 0."""
+    text = body.decode(errors="surrogateescape")
+    stray = len(_ESCAPED.findall(text))
     multibyte = sum(not character.isascii() for character in text) - stray
-    return stray <= _MAX_STRAY and stray * _MULTIBYTE_PER_STRAY <= multibyte
+    return stray if stray <= _MAX_STRAY and stray * _MULTIBYTE_PER_STRAY <= multibyte else 0
 
 
 def repair_utf8(data: bytes) -> str:
@@ -142,25 +159,3 @@ def _ends_inside_sequence(body: bytes) -> bool:
             if error.start == 0 and error.reason == "unexpected end of data":
                 return True
     return False
-
-
-def _bare_utf16(body: bytes) -> str | None:
-    """Return the byte order of UTF-16 without a BOM: every other byte of its ASCII part is NUL."""
-    sample = body[:_HEAD]
-    half = len(sample) // 2
-    if b"\0" not in sample or half == 0:
-        return None
-    if sample[1::2].count(0) * 10 >= half * 7 and not sample[::2].count(0):
-        return "utf-16-le"
-    if sample[::2].count(0) * 10 >= half * 7 and not sample[1::2].count(0):
-        return "utf-16-be"
-    return None
-
-
-def _transcode(body: bytes, codec: str) -> bytes:
-    try:
-        return body.decode(codec).encode()
-    except UnicodeDecodeError as error:
-        if error.end >= len(body) and error.reason in ("truncated data", "unexpected end of data"):
-            raise Truncated(f"the payload ends inside a character of {codec}") from error
-        raise Undecodable(f"the byte order mark says {codec}, the bytes do not") from error

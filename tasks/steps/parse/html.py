@@ -17,7 +17,7 @@ from tasks.steps.parse.markup import MAX_BYTES, folded, paragraphs_of_tree, tree
 from tasks.steps.parse.metadata import Metadata, metadata_of, related_links
 from tasks.steps.parse.related import related_of_dump
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 # A dump that leaked into a page: only one that begins as a list of items does, so that an article about PHP is text.
 _LEAKED: Final = re.compile(rb"string\(([0-9]+)\)( \")(?=\s*\[\s*\{\s*\"id\")")
@@ -46,6 +46,7 @@ def parse_html(payload: Payload, profile: SourceProfile) -> ParsedPage:
         authors=meta.authors,
         related=related,
         canonical_url=meta.canonical_url,
+        repaired=decode.repaired,
     )
 
 

@@ -13,7 +13,7 @@ from tasks.steps.parse.charset import ascii_compatible, decoder
 from tasks.steps.parse.dates import any_date, zone_of
 from tasks.steps.parse.related import related_of_list
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _ENDS_EARLY: Final = "unexpected end of data"  # orjson's words; a test cuts a document at every byte
 
@@ -23,8 +23,8 @@ def parse_json(payload: Payload, profile: SourceProfile) -> ParsedPage:
     body = ascii_compatible(payload.body)
     if not body.strip():
         raise Truncated("the payload is empty")
-    text = decoder(body, payload.content_type)(body)
-    obj = _article(_load(text))
+    decode = decoder(body, payload.content_type)
+    obj = _article(_load(decode(body)))
     published_raw = document.published(obj)
     return ParsedPage(
         parser="json",
@@ -37,6 +37,7 @@ def parse_json(payload: Payload, profile: SourceProfile) -> ParsedPage:
         authors=document.authors(obj),
         related=related_of_list(document.related_list(obj)),
         canonical_url=document.url(obj, payload.url),
+        repaired=decode.repaired,
     )
 
 

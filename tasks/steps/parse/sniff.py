@@ -29,7 +29,7 @@ def by_content_type(content_type: str | None) -> str | None:
 
 def by_content(body: bytes) -> str | None:
     """Return the parser that the first bytes call for, also where they are all that is left of a page."""
-    head = ascii_compatible(body[:_HEAD]).lstrip(_BLANK)
+    head = ascii_compatible(body[:_HEAD], partial=True).lstrip(_BLANK)
     if is_vardump(head):
         return "vardump"
     if head[:1] in (b"{", b"["):

@@ -18,12 +18,12 @@ from typing import Final
 
 from tasks.errors import Malformed, Truncated
 from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
-from tasks.steps.parse.charset import Decode, ascii_compatible, decoder, utf8
+from tasks.steps.parse.charset import UTF8, Decoder, ascii_compatible, decoder
 from tasks.steps.parse.dates import date_line, starts_date_line, zone_of
 from tasks.steps.parse.dump import find_dump
 from tasks.steps.parse.related import related_of_dump
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _DESK_CODE: Final = re.compile(r"[A-Za-z]{1,4}(?:/[A-Za-z]{1,4}){1,3}[ \t]+[0-9]{1,6}(?:-[0-9]{1,6}){1,3}")
 _WIRE: Final = re.compile(r", (?:[Tt]he )?([^\s,;:\"“”][^,;:\"“”]{0,60}) reported\.[\"”]?$")
@@ -57,6 +57,7 @@ def parse_vardump(payload: Payload, profile: SourceProfile) -> ParsedPage:
         wire_service=wire_service(paragraphs[-1]) if desk_code or dump else None,
         desk_code=desk_code,
         related=() if dump is None else _related(dump.content, decode),
+        repaired=decode.repaired,
     )
 
 
@@ -66,8 +67,8 @@ def wire_service(paragraph: str) -> str | None:
     return found[1] if found and not found[1][0].islower() else None
 
 
-def _related(content: bytes, decode: Decode) -> Sequence[Related]:
-    if decode is utf8:
+def _related(content: bytes, decode: Decoder) -> Sequence[Related]:
+    if decode is UTF8:
         try:
             return related_of_dump(content)
         except Malformed:
@@ -75,7 +76,7 @@ def _related(content: bytes, decode: Decode) -> Sequence[Related]:
     return related_of_dump(_content(content, decode))
 
 
-def _content(content: bytes, decode: Decode) -> str:
+def _content(content: bytes, decode: Decoder) -> str:
     try:
         return decode(content)
     except UnicodeDecodeError as error:
