@@ -13,7 +13,7 @@ import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
@@ -28,7 +28,7 @@ SHIPPED = "sources.toml"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _SLOT = "{id}"
-_PARSERS = ("vardump", "html", "json")
+_PARSERS = ("vardump", "html", "json", "feed")
 _EXPECTED = {  # pydantic's error types, in words of the file's author
     "missing": "is missing",
     "string_type": "must be a string in quotes",
@@ -105,6 +105,7 @@ class _Table(BaseModel):
 
     hosts: _Hosts = ()
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    date_order: Literal["dmy", "mdy"] | None = None
     parser: Annotated[str, AfterValidator(_parser)] | None = None
     item_url: Annotated[str, AfterValidator(_template)] | None = None
     max_depth: int = Field(default=0, ge=0, le=1000)

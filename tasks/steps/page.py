@@ -17,6 +17,7 @@ from typing import Literal
 from tasks.steps.values import dataclass
 
 MediaKind = Literal["image", "video"]
+DateOrder = Literal["dmy", "mdy"]
 
 
 class Outcome(enum.StrEnum):
@@ -85,7 +86,8 @@ class SourceProfile:
     name: str
     hosts: tuple[str, ...] = ()  # hosts that follow-ups may be fetched from; empty: the host of item_url
     timezone: str = "UTC"  # IANA name; for dates without a zone
-    parser: str | None = None  # vardump | html | json; None: by content type and sniffing
+    date_order: DateOrder | None = None  # of dates in figures, as 02/03/2024; None: one that may be either is none
+    parser: str | None = None  # vardump | html | json | feed; None: by content type and sniffing
     item_url: str | None = None  # template of a related item's URL, with {id}
     max_depth: int = 0  # how far from a pushed page follow-ups go; 0: none
     max_items_per_page: int = 50

@@ -1,6 +1,7 @@
 """Dates as pages write them. An impossible date is told, never bent into a possible one.
 
-Names stand in tables: ``strptime`` reads them by the machine's locale, and takes four times as long.
+The usual English line has its own pattern and tables: ``strptime`` reads names by the machine's locale, and takes four
+times as long. Other languages and forms are read by ``written``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from tasks.errors import Malformed
+from tasks.steps.page import DateOrder, SourceProfile
+from tasks.steps.parse.date_words import ascii_digits
+from tasks.steps.parse.written import starts_written, written
 
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -30,6 +34,12 @@ _RFC5322: Final = re.compile(
     r"(?:([A-Z][a-z]{2}), )?([0-9]{1,2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2})(?::([0-9]{2}))? "
     r"(GMT|UTC|UT|Z|[+-][0-9]{4})"
 )
+# Day, month and year in figures; a year that comes first says the order.
+_FIGURES: Final = re.compile(
+    r"([0-9]{1,4})([./-])([0-9]{1,2})\2([0-9]{1,4})(?:,? +([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?)?"
+)
+_YEAR: Final = 4  # figures
+_MONTHS_OF_A_YEAR: Final = 12
 
 
 @functools.lru_cache(maxsize=256)
@@ -39,13 +49,13 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def date_line(line: str, zone: tzinfo) -> datetime:
-    """Read ``Wed Feb 24, 2016 14:03:32`` in the given zone.
+    """Read ``Wed Feb 24, 2016 14:03:32``, or date and time in another language, in the given zone or its own.
 
     Raises ``Malformed`` when it is no such line, no date that exists, or the weekday is another one's.
     """
     found = _LINE.fullmatch(line)
     if found is None:
-        raise Malformed("line 1 is not a date such as 'Wed Feb 24, 2016 14:03:32'")
+        return _written_line(line, zone)
     weekday, month, *numbers = found.groups()
     if weekday not in _WEEKDAY or month not in _MONTH:
         raise Malformed("the date in line 1 names no weekday or month that we know")
@@ -58,13 +68,30 @@ def date_line(line: str, zone: tzinfo) -> datetime:
     return moment
 
 
+def _written_line(line: str, zone: tzinfo) -> datetime:
+    found = written(line)
+    if found is None or found.clock is None:
+        raise Malformed("line 1 is not a date and time such as 'Wed Feb 24, 2016 14:03:32'")
+    try:
+        return found.moment(zone)
+    except ValueError as error:
+        raise Malformed(f"the date in line 1 does not exist: {error}") from error
+
+
 def is_date_line(line: str) -> bool:
     """Tell whether the line has the form of a date line, possible or not."""
-    return _LINE.fullmatch(line) is not None
+    if _LINE.fullmatch(line) is not None:
+        return True
+    found = written(line)
+    return found is not None and found.clock is not None
 
 
 def starts_date_line(text: str) -> bool:
     """Tell whether the text, not empty, is how a date line begins."""
+    return _starts_usual_line(text) or starts_written(text)
+
+
+def _starts_usual_line(text: str) -> bool:
     weekday, month = text[:3], text[4:7]
     if not text or not any(name.startswith(weekday) for name in WEEKDAYS):
         return False
@@ -73,17 +100,50 @@ def starts_date_line(text: str) -> bool:
     return any(_LINE.fullmatch(text + sample[len(text) :]) for sample in _SAMPLES)
 
 
-def any_date(text: str, zone: tzinfo) -> datetime | None:
-    """Read an ISO 8601 or RFC 5322 date; ``zone`` is for those that name none. None when it is neither or impossible.
+def published(raw: str | None, profile: SourceProfile) -> datetime | None:
+    """Read a date as a page of this source writes it; see ``any_date``."""
+    return any_date(raw, zone_of(profile.timezone), profile.date_order) if raw else None
 
-    A date without a time becomes its midnight.
+
+def any_date(text: str, zone: tzinfo, order: DateOrder | None = None) -> datetime | None:
+    """Read a date of ISO 8601, of RFC 5322, in figures, or with a month's name in one of several languages.
+
+    ``zone`` is for those that name none, ``order`` for those in figures that may be read in two ways. None when it is
+    no date, an impossible one, or could be two. A date without a time becomes its midnight.
     """
     text = text.strip()
+    if not text.isascii():
+        text = ascii_digits(text)
     if (iso := _ISO.fullmatch(text)) is not None:
         return _from_iso(iso, zone)
     if (mail := _RFC5322.fullmatch(text)) is not None:
         return _from_mail(mail)
-    return None
+    if (figures := _FIGURES.fullmatch(text)) is not None:
+        return _from_figures(figures, zone, order)
+    found = written(text)
+    try:
+        return found.moment(zone) if found else None
+    except ValueError:
+        return None
+
+
+def _from_figures(found: re.Match[str], zone: tzinfo, order: DateOrder | None) -> datetime | None:
+    first, _, second, third, *clock = found.groups(default="0")
+    if len(first) == _YEAR:
+        year, month, day = first, second, third
+    elif len(third) == _YEAR and (known := order or _only_order(int(first), int(second))):
+        year, (day, month) = third, (first, second) if known == "dmy" else (second, first)
+    else:
+        return None
+    hour, minute, seconds = map(int, clock)
+    return _moment(int(year), int(month), int(day), hour, minute, seconds, zone)
+
+
+def _only_order(first: int, second: int) -> DateOrder | None:
+    """Return the only order in which two numbers can be day and month; of two equal ones either does."""
+    if first == second or first > _MONTHS_OF_A_YEAR:
+        return "dmy"
+    return "mdy" if second > _MONTHS_OF_A_YEAR else None
 
 
 def _from_iso(found: re.Match[str], zone: tzinfo) -> datetime | None:

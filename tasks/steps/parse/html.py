@@ -11,7 +11,7 @@ import trafilatura
 from tasks.errors import Malformed, Truncated
 from tasks.steps.page import ParsedPage, Payload, SourceProfile
 from tasks.steps.parse.charset import ascii_compatible, decoder
-from tasks.steps.parse.dates import any_date, zone_of
+from tasks.steps.parse.dates import published
 from tasks.steps.parse.dump import Dump, find_dump
 from tasks.steps.parse.markup import MAX_BYTES, folded, paragraphs_of_tree, tree_of
 from tasks.steps.parse.metadata import Metadata, metadata_of, related_links
@@ -39,7 +39,7 @@ def parse_html(payload: Payload, profile: SourceProfile) -> ParsedPage:
         parser="html",
         parser_version=VERSION,
         title=meta.title,
-        published_at=any_date(meta.published, zone_of(profile.timezone)) if meta.published else None,
+        published_at=published(meta.published, profile),
         published_raw=meta.published,
         paragraphs=main_text(tree, meta, text),
         language=meta.language,

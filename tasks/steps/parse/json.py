@@ -10,7 +10,7 @@ from tasks.errors import Malformed, Truncated
 from tasks.steps.page import ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import document
 from tasks.steps.parse.charset import ascii_compatible, decoder
-from tasks.steps.parse.dates import any_date, zone_of
+from tasks.steps.parse.dates import published
 from tasks.steps.parse.related import related_of_list
 
 VERSION: Final = 2
@@ -30,7 +30,7 @@ def parse_json(payload: Payload, profile: SourceProfile) -> ParsedPage:
         parser="json",
         parser_version=VERSION,
         title=document.title(obj),
-        published_at=any_date(published_raw, zone_of(profile.timezone)) if published_raw else None,
+        published_at=published(published_raw, profile),
         published_raw=published_raw,
         paragraphs=document.paragraphs(obj),
         language=document.language(obj),

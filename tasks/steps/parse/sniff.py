@@ -14,7 +14,7 @@ _HTML: Final = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|meta|title|link|script|article|main|section|header|div|p|h1|span|table)\b",
     re.IGNORECASE,
 )
-_LONGEST_DATE_LINE: Final = 64
+_LONGEST_DATE_LINE: Final = 240  # bytes
 
 
 def by_content_type(content_type: str | None) -> str | None:
@@ -30,17 +30,15 @@ def by_content_type(content_type: str | None) -> str | None:
 def by_content(body: bytes) -> str | None:
     """Return the parser that the first bytes call for, also where they are all that is left of a page."""
     head = ascii_compatible(body[:_HEAD], partial=True).lstrip(_BLANK)
-    if is_vardump(head):
-        return "vardump"
     if head[:1] in (b"{", b"["):
         return "json"
-    if head[:1] == b"<" and _HTML.search(head):
-        return "html"
-    return None
+    if head[:1] == b"<":
+        return "html" if _HTML.search(head) else None
+    return "vardump" if is_vardump(head) else None
 
 
 def is_vardump(head: bytes) -> bool:
     """Tell whether the first line is a date line, or all there is of one."""
     line, newline, _ = head.partition(b"\n")
-    text = line[:_LONGEST_DATE_LINE].decode("latin-1").strip()
+    text = line[:_LONGEST_DATE_LINE].decode(errors="replace").strip()
     return is_date_line(text) or (not newline and starts_date_line(text))
