@@ -23,14 +23,14 @@ _MEMO_LENGTH: Final = 100  # characters of an ID that is kept
 def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tuple[DiscoveredItem, ...]:
     """Return every related item once, in the order of the page, without the page itself.
 
-    ``UNROUTABLE``: the source has no template, or it leads to no http(s) URL or to a host that the source does not
-    allow. ``BOUNDED``: beyond the source's depth or per-page bound. Else ``DUE``.
+    ``UNROUTABLE``: the source has no template and the item is no URL, or it leads to no http(s) URL or to a host that
+    the source does not allow. ``BOUNDED``: beyond the source's depth or per-page bound. Else ``DUE``.
     """
     items = dict.fromkeys(ids_of(page.related))
     if payload.item is not None:
         items.pop(payload.item, None)
     template, hosts = profile.item_url, tuple(profile.hosts)
-    if payload.url and template and not payload.item and (own_url := canonical_url(payload.url)):
+    if (template or hosts) and payload.url and not payload.item and (own_url := canonical_url(payload.url)):
         place = _place if max(map(len, items), default=0) > _MEMO_LENGTH else _known_place
         items = dict.fromkeys(item for item in items if place(item, template, hosts) != own_url)
     depth = payload.depth + 1
@@ -79,10 +79,13 @@ def _descriptions(template: str | None, hosts: tuple[str, ...], depth: int, with
 
 
 def item_location(item: str, item_url: str | None, hosts: Iterable[str] = ()) -> tuple[str | None, str | None]:
-    """Return URL and host of an item by the source's template, or two Nones when it leads nowhere that is allowed."""
-    if item_url is None:
-        return None, None
+    """Return URL and host of an item by the source's template, or two Nones when it leads nowhere that is allowed.
+
+    Without a template, an item that is a URL leads there, within the hosts that the source names.
+    """
     hosts = tuple(hosts)
+    if item_url is None:
+        return _checked(normal_url(item), hosts) if hosts else (None, None)
     if _PLAIN_ID.fullmatch(item):
         route = _route(item_url, hosts)
         if route is not None:
@@ -104,7 +107,10 @@ def _route(item_url: str, hosts: tuple[str, ...]) -> tuple[str, str, str] | None
 def _build(item: str, item_url: str, hosts: tuple[str, ...]) -> tuple[str | None, str | None]:
     if item.strip() in {"", ".", ".."}:  # a dot segment would lead to another page, also when percent-encoded
         return None, None
-    url = normal_url(item_url.replace(_SLOT, quote(item, safe="", errors="replace")))
+    return _checked(normal_url(item_url.replace(_SLOT, quote(item, safe="", errors="replace"))), hosts)
+
+
+def _checked(url: str | None, hosts: tuple[str, ...]) -> tuple[str | None, str | None]:
     host = host_of(url) if url else None
     if url is None or host is None or not host_allowed(host, hosts):
         return None, None

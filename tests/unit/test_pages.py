@@ -35,4 +35,5 @@ def test_there_are_captured_pages_of_every_parser() -> None:
         "vardump",
         "html",
         "json",
+        "feed",
     }

@@ -17,7 +17,7 @@ from tests.support.pages import CAPTURED, VardumpPage, vardump_pages
 ALLOWED = {"Truncated", "Malformed", "UnknownFormat", "TooLarge", "Undecodable", "MemoryLimit"}
 ANY = SourceProfile(name="any")
 SAMPLES = [path.read_bytes() for path in sorted(CAPTURED.glob("*.page.*"))]
-PARSERS = st.sampled_from([None, "vardump", "json", "html"])
+PARSERS = st.sampled_from([None, "vardump", "json", "html", "feed"])
 
 
 def parsed(payload: Payload, profile: SourceProfile) -> ParsedPage | PenstockError:
@@ -81,7 +81,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("parser", [None, "vardump", "json", "html"])
+@pytest.mark.parametrize("parser", [None, "vardump", "json", "html", "feed"])
 def test_hostile_pages_are_pages_or_our_errors(name: str, parser: str | None) -> None:
     check_quiet(HOSTILE[name], parser)
 
@@ -105,7 +105,7 @@ def test_the_parser_is_chosen_by_content_type_and_first_bytes(body: bytes, conte
 
 
 @pytest.mark.parametrize(
-    "body", [b"Hello", b"\x89PNG\r\n", b"<?xml version='1.0'?><rss></rss>", b"%PDF-1.4", b"Thursday"]
+    "body", [b"Hello", b"\x89PNG\r\n", b"<?xml version='1.0'?><svg></svg>", b"%PDF-1.4", b"Thursday"]
 )
 def test_what_nobody_recognises_is_an_unknown_format(body: bytes) -> None:
     with pytest.raises(UnknownFormat) as caught:

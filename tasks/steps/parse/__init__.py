@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tasks.errors import MemoryLimit, ParserCrash, Permanent, TimeLimit, Truncated, UnknownFormat
 from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
-from tasks.steps.parse import html, json, vardump
+from tasks.steps.parse import feed, html, json, vardump
 from tasks.steps.parse.parsers import INTERFACE, PARSER_VERSIONS, PARSERS, Parser, add_parser
 from tasks.steps.parse.related import RelatedItems
 from tasks.steps.parse.sniff import by_content, by_content_type
@@ -19,6 +19,7 @@ __all__ = ["INTERFACE", "PARSERS", "PARSER_VERSIONS", "Parser", "add_parser", "c
 _BUILT_IN: Final = (
     Parser(name="vardump", version=vardump.VERSION, interface=INTERFACE, parse=vardump.parse_vardump),
     Parser(name="json", version=json.VERSION, interface=INTERFACE, parse=json.parse_json),
+    Parser(name="feed", version=feed.VERSION, interface=INTERFACE, parse=feed.parse_feed),
     Parser(name="html", version=html.VERSION, interface=INTERFACE, parse=html.parse_html),
 )
 for _one in _BUILT_IN:
@@ -54,7 +55,8 @@ def parse(payload: Payload, profile: SourceProfile) -> ParsedPage:
 def choose(payload: Payload, profile: SourceProfile) -> str:
     """Return the name of the parser for a payload; raises ``UnknownFormat``, ``Truncated`` where it is empty.
 
-    A date line outweighs a content type: PHP sends its dumps as ``text/html``.
+    A date line outweighs a content type: PHP sends its dumps as ``text/html``. So does a feed's first tag, as in
+    browsers (https://mimesniff.spec.whatwg.org/#sniffing-a-mislabeled-feed).
     """
     if profile.parser is not None:
         if profile.parser not in PARSERS:
@@ -64,7 +66,7 @@ def choose(payload: Payload, profile: SourceProfile) -> str:
         raise Truncated("the payload is empty")
     sniffed = by_content(payload.body)
     stated = by_content_type(payload.content_type)
-    name = sniffed if sniffed == "vardump" or stated is None else stated
+    name = sniffed if sniffed in ("vardump", "feed") or stated is None else stated
     if name is None:
         raise UnknownFormat("no parser recognises the payload")
     return name

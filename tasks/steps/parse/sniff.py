@@ -14,6 +14,11 @@ _HTML: Final = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|meta|title|link|script|article|main|section|header|div|p|h1|span|table)\b",
     re.IGNORECASE,
 )
+# After a declaration, comments and a document type; atomic, since a comment could else end at any later one's end.
+_FEED: Final = re.compile(
+    rb"(?:(?><\?.*?\?>)|(?><!--.*?-->)|(?><!DOCTYPE[^>]*>)|\s++)*+<(?:[A-Za-z]+:)?(?:rss|feed|RDF|entry|item)[\s>]",
+    re.DOTALL,
+)
 _LONGEST_DATE_LINE: Final = 240  # bytes
 
 
@@ -22,6 +27,8 @@ def by_content_type(content_type: str | None) -> str | None:
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml"):
         return "html"
+    if kind in ("application/rss+xml", "application/atom+xml", "application/rdf+xml"):
+        return "feed"
     if kind in ("application/json", "text/json") or kind.endswith("+json"):
         return "json"
     return None
@@ -33,7 +40,7 @@ def by_content(body: bytes) -> str | None:
     if head[:1] in (b"{", b"["):
         return "json"
     if head[:1] == b"<":
-        return "html" if _HTML.search(head) else None
+        return "feed" if _FEED.match(head) else "html" if _HTML.search(head) else None
     return "vardump" if is_vardump(head) else None
 
 
