@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tasks.steps.canonical import normal_url
@@ -13,16 +13,18 @@ from tasks.steps.parse.markup import paragraphs_of_text
 _TITLE: Final = ("headline", "title", "name")
 _BODY: Final = (
     "articleBody", "body", "content", "text", "paragraphs", "body_html", "content_html", "body_text", "bodyText",
+    "html",
 )  # fmt: skip
 _PUBLISHED: Final = (
     "datePublished", "published_at", "publishedAt", "published", "date_published", "pubDate",
-    "publication_date", "date",
+    "publication_date", "publish_date", "publishDate", "published_date", "first_published_at", "webPublicationDate",
+    "date",
 )  # fmt: skip
 _AUTHORS: Final = ("authors", "author", "byline", "creator")
 _LANGUAGE: Final = ("inLanguage", "language", "lang")
 _URL: Final = ("url", "canonical_url", "canonicalUrl", "link", "mainEntityOfPage")
 _RELATED: Final = ("related", "related_items", "relatedItems", "related_articles", "relatedArticles")
-_WRAPPERS: Final = ("@graph", "article", "data", "post", "story", "item")
+_WRAPPERS: Final = ("@graph", "article", "data", "post", "posts", "story", "item", "attributes", "fields")
 _INNER: Final = ("rendered", "@value", "text", "content", "value", "name", "@id")  # where an object keeps its text
 _MAX_OBJECTS: Final = 1000
 _MAX_DEPTH: Final = 6
@@ -34,19 +36,24 @@ Obj = Mapping[str, Any]
 
 def objects(document: Any) -> list[Obj]:
     """Return the JSON objects that may be the article, outer ones first: roots, list members, what wrappers hold."""
-    found: list[Obj] = []
-    layer = [document]
+    return [obj for layer in layers(document) for obj in layer]
+
+
+def layers(document: Any) -> Iterator[Sequence[Obj]]:
+    """Yield those objects in groups of one depth."""
+    layer, left = [document], _MAX_OBJECTS
     for _ in range(_MAX_DEPTH):
-        layer = layer[: _MAX_OBJECTS - len(found)]
+        layer = layer[:left]
+        found = [value for value in layer if isinstance(value, dict)]
+        left -= len(found)
+        yield found
         inner: list[Any] = []
         for value in layer:
             if isinstance(value, dict):
-                found.append(value)
                 inner += (value[key] for key in _WRAPPERS if isinstance(value.get(key), dict | list))
             elif isinstance(value, list):
                 inner += value
         layer = inner
-    return found
 
 
 def is_article(obj: Obj) -> bool:
@@ -75,14 +82,21 @@ def published(obj: Obj) -> str | None:
     return _first(obj, _PUBLISHED, plain)
 
 
-def authors(obj: Obj) -> tuple[str, ...]:
-    """Return the authors' names, each once."""
+def authors(obj: Obj, others: Iterable[Obj] = ()) -> tuple[str, ...]:
+    """Return the authors' names, each once; ``others`` are the objects that JSON-LD may refer to by ``@id``."""
     for key in _AUTHORS:
         value = obj.get(key)
-        names = tuple(author_names(plain(one) for one in (value if isinstance(value, list) else [value])))
-        if names:
+        found = [_referred(one, others) for one in (value if isinstance(value, list) else [value])]
+        if names := tuple(author_names(map(plain, found))):
             return names
     return ()
+
+
+def _referred(value: Any, others: Iterable[Obj]) -> Any:
+    """Return the object that a bare ``{"@id": …}`` refers to, None where there is none; any other value as it is."""
+    if not isinstance(value, dict) or set(value) - {"@type"} != {"@id"}:
+        return value
+    return next((one for one in others if one.get("@id") == value["@id"] and "name" in one), None)
 
 
 def author_names(values: Iterable[str | None]) -> Iterator[str]:
@@ -97,7 +111,14 @@ def author_names(values: Iterable[str | None]) -> Iterator[str]:
 
 def language(obj: Obj) -> str | None:
     """Return the language tag as it is written."""
-    return _first(obj, _LANGUAGE, lambda value: language_tag(plain(value)))
+    return _first(obj, _LANGUAGE, _language)
+
+
+def _language(value: Any) -> str | None:
+    """Return the tag, also of schema.org's Language, whose name is a word and whose other name is the tag."""
+    return language_tag(plain(value)) or (
+        language_tag(plain(value.get("alternateName"))) if isinstance(value, dict) else None
+    )
 
 
 def language_tag(text: str | None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -10,7 +12,7 @@ from tasks.errors import Malformed, Truncated
 from tasks.steps.page import ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import document
 from tasks.steps.parse.charset import ascii_compatible, decoder
-from tasks.steps.parse.dates import published
+from tasks.steps.parse.dates import any_date, published
 from tasks.steps.parse.related import related_of_list
 
 VERSION: Final = 2
@@ -24,17 +26,18 @@ def parse_json(payload: Payload, profile: SourceProfile) -> ParsedPage:
     if not body.strip():
         raise Truncated("the payload is empty")
     decode = decoder(body, payload.content_type)
-    obj = _article(_load(decode(body)))
-    published_raw = document.published(obj)
+    loaded = _load(decode(body))
+    obj = _article(loaded)
+    published_raw, published_at = _published(obj, profile)
     return ParsedPage(
         parser="json",
         parser_version=VERSION,
         title=document.title(obj),
-        published_at=published(published_raw, profile),
+        published_at=published_at,
         published_raw=published_raw,
         paragraphs=document.paragraphs(obj),
         language=document.language(obj),
-        authors=document.authors(obj),
+        authors=document.authors(obj, document.objects(loaded)),
         related=related_of_list(document.related_list(obj)),
         canonical_url=document.url(obj, payload.url),
         repaired=decode.repaired,
@@ -50,12 +53,25 @@ def _load(text: str) -> Any:
         raise Malformed(f"not JSON: {error}") from error
 
 
+def _published(obj: document.Obj, profile: SourceProfile) -> tuple[str | None, datetime | None]:
+    """Return the date as written and as a moment; WordPress gives it in UTC, too, without saying so in the text."""
+    in_utc = obj.get("date_gmt")
+    if isinstance(in_utc, str) and (moment := any_date(in_utc, UTC)) is not None:
+        return in_utc, moment
+    raw = document.published(obj)
+    return raw, published(raw, profile)
+
+
 def _article(loaded: Any) -> document.Obj:
-    """Return the one object that is the article: by its type, else because it alone has a body."""
-    bodied = [obj for obj in document.objects(loaded) if document.paragraphs(obj)]
-    articles = [obj for obj in bodied if document.is_article(obj)] or bodied
-    if not articles:
+    """Return the one object that is the article: by its type, else because it alone, of the outermost, has a body."""
+    typed = [obj for obj in document.objects(loaded) if document.is_article(obj) and document.paragraphs(obj)]
+    bodied = typed or next(filter(None, map(_bodied, document.layers(loaded))), [])
+    if not bodied:
         raise Malformed("the JSON document has no body text (articleBody, body, content, text or paragraphs)")
-    if len(articles) > 1 and isinstance(loaded, list):
-        raise Malformed(f"the JSON document holds {len(articles)} articles, a payload is one page")
-    return articles[0]
+    if len(bodied) > 1 and (not typed or isinstance(loaded, list)):
+        raise Malformed(f"the JSON document holds {len(bodied)} articles, a payload is one page")
+    return bodied[0]
+
+
+def _bodied(layer: Sequence[document.Obj]) -> list[document.Obj]:
+    return [obj for obj in layer if document.paragraphs(obj)]
