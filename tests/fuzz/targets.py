@@ -54,6 +54,11 @@ def json(data: bytes) -> None:
     _parsed("json", data)
 
 
+def feed(data: bytes) -> None:
+    """Read a feed."""
+    _parsed("feed", data)
+
+
 def sniffed(data: bytes) -> None:
     """Read a page of a form that its content type, by the first byte, or itself must tell."""
     _parsed(None, data[1:], _TYPES[data[0] % len(_TYPES)] if data else None)
@@ -115,9 +120,9 @@ def warc(data: bytes) -> None:
 
 
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
-    one.__name__: one for one in (vardump, html, json, sniffed, charset, dates, url, entry, envelope, warc)
+    one.__name__: one for one in (vardump, html, json, feed, sniffed, charset, dates, url, entry, envelope, warc)
 }
-_SUFFIXES: Final = {"vardump": "page.txt", "html": "page.html", "json": "page.json"}
+_SUFFIXES: Final = {"vardump": "page.txt", "html": "page.html", "json": "page.json", "feed": "page.xml"}
 
 
 def seeds(target: str) -> list[Path]:

@@ -27,7 +27,7 @@ TALLIES = st.builds(
 
 
 def test_every_field_that_a_parser_may_find_is_watched() -> None:
-    raw = {"parser", "parser_version", "published_raw"}  # what it is read from, not what is read
+    raw = {"parser", "parser_version", "published_raw", "repaired"}  # what it is read from, not what is read
     assert set(FIELDS) == {one.name for one in fields(ParsedPage)} - raw
 
 
