@@ -25,10 +25,11 @@ _ZONES: Final = {
 }  # fmt: skip
 _PARTS: Final = r"""
     (?P<gap>[\s,،.;|/()\u2013\u2014-]+)
-  | (?P<clock>[0-9]{1,2}[:h][0-9]{2}(?::[0-9]{2})?)(?P<zone>\s*\(?(?:%(zones)s)?(?:(?<=gmt|utc)[+-][0-9]{1,2}|[+-][0-9]{2}:?[0-9]{2})?)(?![\w:])
+  | (?P<clock>[0-9]{1,2}[:h][0-9]{2}(?::[0-9]{2})?)
+    (?:\s*\(?(?:(?P<zone>%(zones)s)\s?)?(?P<offset>(?<=gmt|utc)[+-][0-9]{1,2}(?![0-9:])|[+-][0-9]{2}:?[0-9]{2})?)(?![\w:])
   | (?P<number>[0-9]{1,4})(?:er|st|nd|rd|th|o)?(?![\w:])
   | (?P<name>%(words)s)(?!\w)
-"""  # noqa: E501
+"""
 _FIGURES: Final = re.compile("[0-9:h]+")
 _MEMO: Final = 1024  # lines; sniffing and parsing read the same one
 _GREGORIAN: Final = range(1583, 9999)  # weekdays are Gregorian; any zone's offset still leads to a year
@@ -127,18 +128,16 @@ def _names(names: list[str], words: Words) -> tuple[tuple[bool, int] | None, int
 
 def _clock(token: re.Match[str]) -> tuple[tuple[int, int, int], int | None]:
     hour, minute, second = map(int, (*re.split("[:h]", token["clock"]), "0")[:3])
-    return (hour, minute, second), _minutes_east(token["zone"].strip(" ("))
+    return (hour, minute, second), _minutes_east(token["zone"], token["offset"])
 
 
-def _minutes_east(zone: str) -> int | None:
-    if not zone:
-        return None
-    name, sign, offset = re.fullmatch(r"([a-z]*)([+-]?)([0-9:]*)", zone).groups()  # type: ignore[union-attr]
-    if not sign:
-        return _ZONES[name]
-    digits = offset.replace(":", "")
-    minutes = int(digits[:2]) * 60 + int(digits[2:] or 0) if len(digits) > 1 else int(digits) * 60
-    return -minutes if sign == "-" else minutes
+def _minutes_east(zone: str | None, offset: str | None) -> int | None:
+    """Return the offset where there is one, as ``+3``, ``+0330`` or ``+03:30``, else the zone's."""
+    if offset is None:
+        return None if zone is None else _ZONES[zone]
+    digits = offset[1:].replace(":", "")
+    minutes = int(digits[:2]) * 60 + int(digits[2:] or 0)
+    return -minutes if offset[0] == "-" else minutes
 
 
 def _tokens(plain: str, language: str) -> Iterator[re.Match[str]]:
