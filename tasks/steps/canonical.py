@@ -73,8 +73,13 @@ def page_identity(payload: Payload, page: ParsedPage, content: str) -> str:
 
 def failed_identity(payload: Payload, payload_hash: str) -> str:
     """Return the key of a payload that could not be parsed: item ID, canonical URL, else ``raw:<payload hash>``."""
-    url = canonical_url(payload.url) if payload.url else None
-    return bounded_key(payload.item or url or f"raw:{payload_hash}")
+    return envelope_identity(payload) or f"raw:{payload_hash}"
+
+
+def envelope_identity(payload: Payload) -> str | None:
+    """Return the key that the envelope tells, item ID or canonical URL, or None."""
+    key = payload.item or (canonical_url(payload.url) if payload.url else None)
+    return bounded_key(key) if key else None
 
 
 def bounded_key(key: str) -> str:
@@ -107,7 +112,7 @@ def _on_plain_host(normal: str) -> str:
     """Return a normal URL without user, password and the dots that its host ends in."""
     authority = _authority(normal)
     host, port, number = _split_port(authority.rpartition("@")[2])
-    plain = host.rstrip(".") + port + number
+    plain = (host.rstrip(".") or host) + port + number
     if plain == authority:
         return normal
     start = normal.index("//") + 2

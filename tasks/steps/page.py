@@ -131,6 +131,7 @@ class PageResult:
     page: ParsedPage
     item_key: str  # the identity within the source
     content_hash: str  # hex; see fingerprint.content_hash
+    envelope_key: str | None = None  # the identity that the envelope alone tells, where the page declares another
     discovered: tuple[DiscoveredItem, ...] = ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tasks.errors import PenstockError, Permanent
-from tasks.steps.canonical import failed_identity, page_identity
+from tasks.steps.canonical import envelope_identity, failed_identity, page_identity
 from tasks.steps.fingerprint import content_hash, failure_fingerprint, top_frame
 from tasks.steps.follow import discover
 from tasks.steps.page import FailureResult, PageResult, ParsedPage, Payload, SourceProfile
@@ -26,10 +26,13 @@ def understand(payload: Payload, profile: SourceProfile) -> PageResult:
 def result_of(page: ParsedPage, payload: Payload, profile: SourceProfile) -> PageResult:
     """Build the result of a parsed page."""
     content = content_hash(page)
+    item_key = page_identity(payload, page, content)
+    envelope_key = envelope_identity(payload) if page.canonical_url else item_key
     return PageResult(
         page=page,
-        item_key=page_identity(payload, page, content),
+        item_key=item_key,
         content_hash=content,
+        envelope_key=envelope_key if envelope_key != item_key else None,
         discovered=discover(page, payload, profile),
     )
 

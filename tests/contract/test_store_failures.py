@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.errors import UsageError
-from tasks.steps.page import FailureResult, ItemState, PageResult
+from tasks.steps.page import Arrival, FailureResult, ItemState, PageResult
 from tests.support.arrivals import NOW, SECOND, broken, commit, failure, moved, page, retry_of
 from worker.store import FailureFilter, SqlStore, retry
 
@@ -32,6 +32,34 @@ def parsed(text: str) -> PageResult:
     result = page("1", text).result
     assert isinstance(result, PageResult)
     return result
+
+
+def declared(key: str, url: str, at: int) -> Arrival:
+    """Return the arrival of a page without an item that declares another URL than that which it came from."""
+    arrived = page(key, "whole", at, item=None, url=url)
+    assert isinstance(arrived.result, PageResult)
+    return moved(arrived, result=replace(arrived.result, envelope_key=url))
+
+
+@pytest.mark.parametrize("page_first", [True, False])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_page_that_declares_another_url_resolves_what_failed_under_its_own(
+    store: SqlStore, *, page_first: bool, together: bool
+) -> None:
+    arrivals = [broken("http://h/amp", at=1, item=None, url="http://h/amp"), declared("http://h/a", "http://h/amp", 2)]
+    arrivals = arrivals[::-1] if page_first else arrivals
+    for batch in [arrivals] if together else [[one] for one in arrivals]:
+        commit(store, *batch)
+    assert states(store) == ["resolved"]
+    assert [one["key"] for one in store.find_pages("http://h/amp")] == ["s/http://h/a"]
+    fetched = {row["item_key"] for row in items_of(store)}
+    assert fetched == {"http://h/a", "http://h/amp"}
+
+
+def items_of(store: SqlStore) -> list[dict[str, str]]:
+    with store._driver.transaction(write=False) as tx:
+        rows = tx.run("SELECT item_key FROM item WHERE state = 'fetched'")
+    return [{"item_key": row[0]} for row in rows]
 
 
 def test_a_broken_payload_is_kept_with_its_bytes_and_told(store: SqlStore) -> None:

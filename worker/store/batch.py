@@ -45,6 +45,12 @@ class Sighting(NamedTuple):
     payload_hash: str
     again: bool = False
 
+    @property
+    def named(self) -> Identity | None:
+        """The identity that its envelope tells, where the page declares another: its failures stand under that one."""
+        key = self.result.envelope_key
+        return None if key is None or self.again else clean.identity(self.payload.source, key)
+
 
 class Broken(NamedTuple):
     """A payload that could not be parsed."""

@@ -96,8 +96,9 @@ def apply(
     payloads.hold(tx, (one.payload_hash for one in failed), packed, now)
     others = pages.read(tx, {one.identity for one in failed} - stored.last_seen.keys())
     times = stored.last_seen | {identity: page.state.last_seen for identity, page in others.items()}
+    times |= pages.last_seen_at_url(tx, (one for one in failed if one.identity not in times))
     rows = failures.record(tx, failed, times, now)
-    failures.resolve(tx, stored.last_seen, now)
+    failures.resolve(tx, _by_any_name(stored.last_seen, seen), now)
     outcomes = iter(stored.decision.outcomes)
     effects = [
         Effect(next(outcomes), page_id=stored.ids[one.identity])
@@ -106,6 +107,15 @@ def apply(
         for one in arrived
     ]
     return Applied(effects, told)
+
+
+def _by_any_name(last_seen: Mapping[Identity, int], seen: Sequence[Sighting]) -> dict[Identity, int]:
+    """Return when pages were seen last, also under the identities that their envelopes tell."""
+    times = dict(last_seen)
+    for one in seen:
+        if one.named is not None:
+            times[one.named] = max(last_seen[one.identity], times.get(one.named, 0))
+    return times
 
 
 def _failed(kept: failures.Kept) -> Effect:

@@ -76,6 +76,8 @@ def follow(
         itself = own(one)
         if itself is not None:
             tell(told, one.identity, itself)
+            if one.named is not None:
+                tell(told, one.named, itself)
     tx.send(_MERGE, _rows(told, now))
     return told
 

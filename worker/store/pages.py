@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from tasks.steps.dedupe import Identity, Segment
 from worker.store import clean
-from worker.store.batch import Sighting
+from worker.store.batch import Broken, Sighting
 from worker.store.driver import Row, Transaction, statement
 
 _COLUMNS: Final = (
@@ -19,6 +19,7 @@ _READ: Final = statement(
     source="text",
     item_key="text",
 )
+_SEEN_AT: Final = "SELECT max(url_seen) FROM page WHERE url_key = ? AND url = ? AND source = ?"
 _LOCK: Final = statement(f"{_READ.sql} ORDER BY page.source, page.item_key {{lock page}}", **dict(_READ.columns))
 # Where the page is there already, DO UPDATE … WHERE false waits for who is writing it, locks it, and changes nothing:
 # https://www.postgresql.org/docs/current/sql-insert.html#SQL-ON-CONFLICT
@@ -103,6 +104,18 @@ def lock(tx: Transaction, identities: Iterable[Identity]) -> dict[Identity, Stor
 def read(tx: Transaction, identities: Iterable[Identity]) -> dict[Identity, StoredPage]:
     """Read the pages of these identities, as far as there are any."""
     return _pages(tx.read(_READ, sorted(identities)))
+
+
+def last_seen_at_url(tx: Transaction, failed: Iterable[Broken]) -> dict[Identity, int]:
+    """Return when a page was last seen at the URL of a payload without an item, whatever URL it declares."""
+    found: dict[Identity, int] = {}
+    for one in failed:
+        url = clean.text(one.payload.url)
+        if url is not None and one.payload.item is None:
+            rows = tx.run(_SEEN_AT, clean.number_of(url), url, one.identity.source)
+            if rows[0][0] is not None:
+                found[one.identity] = rows[0][0]
+    return found
 
 
 def _pages(rows: Iterable[Row]) -> dict[Identity, StoredPage]:
