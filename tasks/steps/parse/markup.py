@@ -36,7 +36,7 @@ _SILENT: Final = frozenset({"script", "style", "template", "noscript", "head"})
 def check_caps(raw: bytes) -> None:
     """Raise ``TooLarge`` naming the cap that the page exceeds."""
     if len(raw) > MAX_BYTES:
-        raise TooLarge(f"the page has {len(raw)} bytes, the limit for HTML is {MAX_BYTES}")
+        raise TooLarge(f"the page has {len(raw)} bytes, the limit for markup is {MAX_BYTES}")
     if (tags := raw.count(b"<")) > MAX_TAGS:
         raise TooLarge(f"the page has {tags} tags, the limit is {MAX_TAGS}")
     for found in _TAG.finditer(raw):

@@ -25,11 +25,13 @@ _ZONES: Final = {
 }  # fmt: skip
 _PARTS: Final = r"""
     (?P<gap>[\s,،.;|/()\u2013\u2014-]+)
-  | (?P<clock>[0-9]{1,2}[:h][0-9]{2}(?::[0-9]{2})?)
+  | (?P<clock>[0-9]{1,2}[:h][0-9]{2}(?::[0-9]{2})?)(?:\s?(?P<half>[ap])\.?\s?m(?!\w)\.?)?
     (?:\s*\(?(?:(?P<zone>%(zones)s)\s?)?(?P<offset>(?<=gmt|utc)[+-][0-9]{1,2}(?![0-9:])|[+-][0-9]{2}:?[0-9]{2})?)(?![\w:])
   | (?P<number>[0-9]{1,4})(?:er|st|nd|rd|th|o)?(?![\w:])
   | (?P<name>%(words)s)(?!\w)
 """
+_NOON: Final = 12
+_NO_HOUR: Final = 99
 _FIGURES: Final = re.compile("[0-9:h]+")
 _MEMO: Final = 1024  # lines; sniffing and parsing read the same one
 _GREGORIAN: Final = range(1583, 9999)  # weekdays are Gregorian; any zone's offset still leads to a year
@@ -109,9 +111,9 @@ def _in_language(plain: str, language: str) -> Written | None:
     days, years = ([one for one in numbers if (len(one) > 2) is wide] for wide in (False, True))  # noqa: PLR2004 (digits)
     if month is None or len(days) != 1 or len(years) != 1 or len(years[0]) != 4 or len(clocks) > 1:  # noqa: PLR2004
         return None
-    clock, zone = _clock(clocks[0]) if clocks else (None, None)
+    clock, east = (_clock(clocks[0]), _minutes_east(clocks[0])) if clocks else (None, None)
     solar, number = month
-    return Written(solar, int(years[0]), number, int(days[0]), clock, weekday, zone)
+    return Written(solar, int(years[0]), number, int(days[0]), clock, weekday, east)
 
 
 def _names(names: list[str], words: Words) -> tuple[tuple[bool, int] | None, int | None]:
@@ -126,13 +128,16 @@ def _names(names: list[str], words: Words) -> tuple[tuple[bool, int] | None, int
     return months.pop(), weekdays.pop() if weekdays else None
 
 
-def _clock(token: re.Match[str]) -> tuple[tuple[int, int, int], int | None]:
+def _clock(token: re.Match[str]) -> tuple[int, int, int]:
     hour, minute, second = map(int, (*re.split("[:h]", token["clock"]), "0")[:3])
-    return (hour, minute, second), _minutes_east(token["zone"], token["offset"])
+    if token["half"]:  # a.m. or p.m.
+        hour = _NO_HOUR if not 1 <= hour <= _NOON else hour % _NOON + (_NOON if token["half"] == "p" else 0)
+    return hour, minute, second
 
 
-def _minutes_east(zone: str | None, offset: str | None) -> int | None:
+def _minutes_east(token: re.Match[str]) -> int | None:
     """Return the offset where there is one, as ``+3``, ``+0330`` or ``+03:30``, else the zone's."""
+    zone, offset = token["zone"], token["offset"]
     if offset is None:
         return None if zone is None else _ZONES[zone]
     digits = offset[1:].replace(":", "")
