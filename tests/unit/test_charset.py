@@ -153,6 +153,27 @@ def test_a_stray_byte_does_not_garble_the_rest_of_utf8() -> None:
         assert decoder(body, f"text/html; charset={label}").repaired == 3
 
 
+@pytest.mark.parametrize("sign", ["© 2022 The Quay", "£100", "naïve", "El Niño", "10 °C", "®", "Müller"])
+def test_a_sign_or_a_name_in_english_is_read_and_told(sign: str) -> None:
+    plain = "The harbour was closed to small craft on Thursday after a third night of fog. " * 8
+    for page in (f"{plain}{sign}", f"<script>{'x' * 3000}</script><p>{plain}{sign}</p>"):
+        body = page.encode("cp1252")
+        assert read(body) == page
+        assert decoder(body).repaired == 1
+        assert decoder(body, "a/b; charset=windows-1252").repaired == 0
+
+
+@pytest.mark.parametrize("hidden", ["<script>{}</script>", "<style>{}</style>", '<a title="{}">'])
+def test_what_is_not_seen_does_not_make_letters_rare(hidden: str) -> None:
+    page = f"{hidden.format('x' * 40_000)}<p>{POLISH}</p>"
+    assert read(page.encode("iso8859_2")) == page
+
+
+def test_scripts_without_end_are_read_once() -> None:
+    with pytest.raises(Undecodable):
+        read(b"<script" * 100_000 + bytes(range(0x80, 0x100)) * 100)
+
+
 @pytest.mark.parametrize("text", ["It’s late…", "“No,” he said – and left.", "«Non»"])
 def test_punctuation_alone_is_read_however_short(text: str) -> None:
     assert read(text.encode("cp1252")) == text

@@ -1,6 +1,7 @@
 """From bytes to text: what the bytes prove comes first, what headers claim next, and what is likely last.
 
-BOM → strict UTF-8 → UTF-8 with a few stray bytes → the HTTP header → ``<meta>`` or the XML declaration → detection.
+BOM → strict UTF-8 → UTF-8 with a few stray bytes → the HTTP header → ``<meta>`` or the XML declaration → ASCII with
+very few stray bytes → detection.
 Labels are WHATWG's (https://encoding.spec.whatwg.org/#names-and-labels), and so is the order, but for UTF-8, which
 comes before the header: non-ASCII text that is valid UTF-8 is practically never anything else, while headers are often
 wrong. For the same reason ``iso-8859-1`` is believed last, and not at all of a text in another script: it is what
@@ -34,6 +35,11 @@ _IGNORED: Final = frozenset({"utf-8", "utf-16le", "utf-16be", "x-user-defined"})
 # Six letters beyond ASCII in a row, and not one alone as in a rule of dashes: no word of Western Europe.
 _OTHER_SCRIPT: Final = re.compile(rb"([\xa1-\xff])(?!\1)[\xa1-\xff]{5}")
 _MULTIBYTE_PER_STRAY: Final = 2  # well-formed characters per bad one: no legacy text holds so many by accident
+# Bytes of text per one beyond ASCII. Languages with such letters have one in 30, Italian one in 100. Where it is rarer,
+# it is a copyright sign or a foreign name, in WHATWG's default for text that nobody declared.
+_ASCII_PER_STRAY: Final = 300
+_HIDDEN: Final = re.compile(rb"<(script|style)\b.*?(?:</\1|\Z)|<[^>]*+>", re.IGNORECASE | re.DOTALL)
+_HIGH: Final = re.compile(rb"[\x80-\xff]")
 _MAX_STRAY: Final = 1000
 _ESCAPED: Final = re.compile("[\udc80-\udcff]")
 
@@ -80,6 +86,8 @@ def _other(body: bytes, declared: list[str], error: UnicodeDecodeError) -> Decod
         return Decoder(fits[0])
     if error.end == len(body) and _ends_inside_sequence(body):
         raise Truncated("the payload ends inside a UTF-8 sequence")
+    if stray := _rare(body):
+        return Decoder("utf-8", repaired=stray)
     found = detected(body)
     if found is None:
         raise Undecodable("the bytes are not text in any encoding that was declared or could be told")
@@ -133,6 +141,13 @@ def _stray(body: bytes) -> int:
     stray = len(_ESCAPED.findall(text))
     multibyte = sum(not character.isascii() for character in text) - stray
     return stray if stray <= _MAX_STRAY and stray * _MULTIBYTE_PER_STRAY <= multibyte else 0
+
+
+def _rare(body: bytes) -> int:
+    """Return how many bytes keep the body from being ASCII, as far as they are as rare as in English; else 0."""
+    text = _HIDDEN.sub(b"", body)
+    stray = len(_HIGH.findall(body))
+    return stray if stray <= _MAX_STRAY and stray * _ASCII_PER_STRAY <= len(text) else 0
 
 
 def repair_utf8(data: bytes) -> str:
