@@ -25,10 +25,16 @@ What a page names is followed::
     items.fetch             fetch.py                due items → HTTP → back onto the stream
       discover              steps/follow.py         (at ingest) related IDs → items, within the source's bounds
 
+Texts are compared::
+
+    texts.compare           compare.py              a little behind the commits, a thousand at a time
+      sketch                steps/similar.py        (at commit) a text → what is kept of it
+      enter, cluster        steps/clusters.py       sketches that share keys → clusters of near-duplicates
+
 And the house is kept::
 
     upkeep                  upkeep.py               leases that ran out, consumers that died, the epoch's ledger
 
-``steps`` is pure. The four task files are shells: get the context, call one function, log one outcome.
+``steps`` is pure. The five task files are shells: get the context, call one function, log one outcome.
 They meet the world through the Protocols of ``ports.py``; ``worker.app`` hands them the real thing.
 """

@@ -63,6 +63,9 @@ class Event(enum.StrEnum):
     STORE_AWAY = "store.away"
     """The store does not take a batch; it is kept in hand and tried again. ``error_class, message``."""
 
+    TEXTS_COMPARED = "texts.compared"
+    """Texts were compared with those that are stored. One count for each thing done."""
+
     UPKEEP_DONE = "upkeep.done"
     """A round of upkeep changed something. One count for each thing done."""
 

@@ -288,6 +288,12 @@ class Store(Protocol):
         by name, and whether there is more to do.
         """
 
+    def compare_texts(self, *, now: int) -> tuple[Mapping[str, int], bool]:
+        """Compare a portion of the texts that have not been yet, to find those that are nearly the same.
+
+        Returns what was done, by name, and whether there is more to do.
+        """
+
     def take_turn(self, name: str, *, every_us: int, now: int) -> bool:
         """Tell whether this process is to do what one of all processes does in ``every_us``."""
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("penstock.worker")
 
-app = celery.Celery("penstock", include=["tasks.ingest", "tasks.retry", "tasks.fetch", "tasks.upkeep"])
+app = celery.Celery("penstock", include=["tasks.ingest", "tasks.retry", "tasks.fetch", "tasks.compare", "tasks.upkeep"])
 app.steps["consumer"].add(Pump)
 
 ENSURE_SECONDS = 2.0
@@ -157,7 +157,7 @@ def open_store(rt: Runtime) -> SqlStore:
     """Build the store on a connection of its own, its tables brought up to date."""
     from worker.store import open_store as open_url
 
-    return open_url(rt.store_url)
+    return open_url(rt.store_url, near=rt.settings.near_duplicates == "on")
 
 
 class SystemClock:

@@ -115,6 +115,7 @@ _Line = Annotated[str, StringConstraints(pattern=r"^[ -~]*$")]
 _Memory = Annotated[str, BeforeValidator(_lower), StringConstraints(pattern=r"^[1-9][0-9]*([kmg]b?)?$")]
 _Dsn = Annotated[SecretStr, AfterValidator(_web_url)]
 _Level = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
+_Switch = Annotated[Literal["on", "off"], BeforeValidator(_lower)]
 _Format = Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)]
 
 
@@ -177,6 +178,12 @@ class Settings(BaseModel):
         "How long bytes are kept after they came first, however often they came since; those of open failures longer; "
         "0: for ever.",
         least=0,
+    )
+    near_duplicates: _Switch = _one_of(
+        "on",
+        "Whether new texts are compared with those that are stored, to find pages of nearly the same text.",
+        "on",
+        "off",
     )
     fetch_timeout_seconds: float = _seconds(30, "Total time for one request, redirects and body included.")
     fetch_batch: int = _count(100, "items", "Most items that one fetch task claims.")

@@ -115,7 +115,9 @@ def _is_empty(rt: Runtime, roles: Sequence[str], stream: PageStream, store: SqlS
     )
     if "retry" in roles and due.failures:
         return False
-    return "fetch" not in roles or not due.items
+    if "fetch" in roles and due.items:
+        return False
+    return not store.texts_are_due()
 
 
 def _ending(code: int) -> str:

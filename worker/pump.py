@@ -51,6 +51,7 @@ ROLES: Mapping[str, Role] = {
     "fetch": Role("items.fetch", "penstock.fetch", 0.5),
     "retry": Role("pages.retry", "penstock.retry", 2.0),
     "upkeep": Role("upkeep", "penstock.upkeep", 30.0),
+    "compare": Role("texts.compare", "penstock.upkeep", 1.0),
 }
 
 

@@ -224,7 +224,7 @@ def test_the_dashboard_asks_for_its_password_and_names_the_tasks(penstock: Penst
 
     wait_for("the dashboard to refuse a wrong password", lambda: answer("wrong")[0] == 401)
     password = (penstock.home / "dashboard-password").read_text(encoding="ascii").strip()
-    names = ("pages.ingest", "items.fetch", "pages.retry", "upkeep")
+    names = ("pages.ingest", "items.fetch", "pages.retry", "texts.compare", "upkeep")
     penstock.run("push", "--source", "a", "-", stdin=PAGE)
     wait_for("the tasks to show up", lambda: all(name in answer(password)[1] for name in names), seconds=90)
     up.terminate()

@@ -3,7 +3,8 @@
 ``sql_store`` is the way in; each of its methods is a transaction of one module, and each module is about one noun:
 ``pages``, ``revisions``, ``contents``, ``payloads``, ``items``, ``failures``, ``deliveries`` are the tables (``told``,
 ``mentions`` and ``known`` belong to revisions and items), ``commit`` and ``retry`` put them together, ``frontier`` is
-the items as work, ``records``, ``triage`` and ``ledger`` are what the operator asks, ``reparse`` and ``archive`` what
+the items as work, ``near`` and ``clusters`` texts that are nearly the same,
+``records``, ``triage`` and ``ledger`` are what the operator asks, ``reparse`` and ``archive`` what
 the stored bytes are for. ``sqlite`` and ``postgres`` are the dialects, ``migrations`` how the tables came to be.
 """
 
@@ -43,13 +44,13 @@ _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
 
 
-def open_store(url: str) -> SqlStore:
+def open_store(url: str, *, near: bool = True) -> SqlStore:
     """Open the store at ``sqlite:///PATH`` or ``postgresql://…``, and bring its tables up to date.
 
     A server that does not answer yet is no error: the first use connects. Raises ``UsageError`` for a URL or a store
-    that cannot be used.
+    that cannot be used. ``near``: see ``SqlStore``.
     """
-    store = SqlStore(_driver(url))
+    store = SqlStore(_driver(url), near=near)
     try:
         with suppress(StoreUnavailable):
             store.prepare()

@@ -21,6 +21,7 @@ from tasks.ports import Settled
 from tasks.steps.dedupe import Decision, Identity, Known, Observation, decide
 from tasks.steps.page import Arrival, Outcome
 from worker.store import contents, deliveries, failures, items, pages, payloads, revisions
+from worker.store import near as near_texts
 from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, delivered
 from worker.store.driver import Transaction
 from worker.store.known import KnownItems
@@ -30,7 +31,8 @@ from worker.store.mentions import Mention
 class Batch:
     """Arrivals made ready outside of the transaction, which may have to run more than once."""
 
-    def __init__(self, arrivals: Sequence[Arrival]) -> None:
+    def __init__(self, arrivals: Sequence[Arrival], *, near: bool = True) -> None:
+        self.near = near  # whether near-duplicates of its texts are looked for
         self.delivered = delivered(arrivals)
         self.entries = {one.key: one for one in reversed(self.delivered)}  # of one that is there twice, the first
         self.packed = payloads.pack((one.payload_hash, one.payload) for one in arrivals)
@@ -64,7 +66,7 @@ def commit(tx: Transaction, batch: Batch, known: KnownItems, *, worker: str, now
     fresh = [one for key, one in batch.entries.items() if key not in earlier]
     kept = {one.what.payload_hash for one in fresh}
     packed = [one for one in batch.packed if one.payload_hash in kept]
-    applied = apply(tx, [one.what for one in fresh], packed, now, known.within(tx.session))
+    applied = apply(tx, [one.what for one in fresh], packed, now, known=known.within(tx.session), near=batch.near)
     paired = {one.key: (one, effect) for one, effect in zip(fresh, applied.effects, strict=True)}
     deliveries.write(tx, paired, worker=worker, now=now)
     settled = batch.settled({key: effect for key, (_, effect) in paired.items()}, earlier)
@@ -83,16 +85,18 @@ def apply(
     arrived: Sequence[Sighting | Broken],
     packed: Sequence[Packed],
     now: int,
+    *,
+    near: bool,
     known: KnownItems | None = None,
 ) -> Applied:
-    """Write all that arrivals bring about but their deliveries."""
+    """Write all that arrivals bring about but their deliveries; ``near``: with what finds near-duplicates."""
     seen = [one for one in arrived if isinstance(one, Sighting)]
     failed = [one for one in arrived if isinstance(one, Broken)]
     stored = decide_pages(tx, seen)
     payloads.keep(tx, packed, now)
     told = items.follow(tx, seen, now, known)
     items.fail(tx, failed)
-    write_pages(tx, stored, seen)
+    write_pages(tx, stored, seen, near=near)
     payloads.hold(tx, (one.payload_hash for one in failed), packed, now)
     others = pages.read(tx, {one.identity for one in failed} - stored.last_seen.keys())
     times = stored.last_seen | {identity: page.state.last_seen for identity, page in others.items()}
@@ -164,12 +168,21 @@ def decide_pages(tx: Transaction, seen: Sequence[Sighting]) -> Decided:
     return Decided(stored, states, known, decision, ids)
 
 
-def write_pages(tx: Transaction, decided: Decided, seen: Sequence[Sighting]) -> None:
-    """Store the pages that were there before, their earlier contents, and the revisions of all."""
+def write_pages(tx: Transaction, decided: Decided, seen: Sequence[Sighting], *, near: bool) -> None:
+    """Store the pages that were there before, their earlier contents, and the revisions of all.
+
+    With ``near`` also what finds near-duplicates of new texts.
+    """
     known, decision = decided.known, decided.decision
     pages.update(tx, decided.stored, decided.states)
     contents.earlier(tx, {content: one for content, one in decision.contents.items() if content in known.contents})
+    if near:
+        near_texts.leave(tx, _of_new_texts(seen, decision.outcomes))
     revisions.write(tx, decided.ids, decision.segments, known.segments, seen)
+
+
+def _of_new_texts(seen: Sequence[Sighting], outcomes: Sequence[Outcome]) -> list[Sighting]:
+    return [one for one, outcome in zip(seen, outcomes, strict=True) if outcome in {Outcome.NEW, Outcome.REVISION}]
 
 
 def _by_identity(seen: Sequence[Sighting]) -> dict[Identity, list[Sighting]]:

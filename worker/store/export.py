@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from worker.store import clean
-from worker.store.driver import Transaction
-from worker.store.records import IS_HEAD, SELECT, record
+from worker.store.driver import Row, Transaction
+from worker.store.pages import IS_HEAD
+from worker.store.records import SELECT, records
 
 CHUNK: Final = 500
 
@@ -25,4 +26,8 @@ def chunk_after(page_id: int, source: str | None, since: int | None) -> Callable
         where.append("page.last_seen >= ?")
         narrowed.append(since)
     sql = f"{SELECT} {' AND '.join(where)} ORDER BY page.id LIMIT {CHUNK}"
-    return lambda tx: [(row[0], record(row)) for row in tx.run(sql, *narrowed)]
+    return lambda tx: _chunk(tx, tx.run(sql, *narrowed))
+
+
+def _chunk(tx: Transaction, rows: Sequence[Row]) -> Chunk:
+    return list(zip((row[0] for row in rows), records(tx, rows), strict=True))

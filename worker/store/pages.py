@@ -13,6 +13,7 @@ from worker.store.driver import Row, Transaction, statement
 _COLUMNS: Final = (
     "item, url, url_key, url_seen, first_seen, last_seen, content_hash, head_first_seen, revisions, depth, parent"
 )
+IS_HEAD: Final = "revision.first_seen = page.head_first_seen AND revision.content_hash = page.content_hash"
 _READ: Final = statement(
     f"""SELECT page.id, page.source, page.item_key, {", ".join(f"page.{name}" for name in _COLUMNS.split(", "))}
     FROM {{rows}} JOIN page ON page.source = r.source AND page.item_key = r.item_key""",  # noqa: S608 (constants)

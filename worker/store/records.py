@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from tasks.steps.dedupe import Identity
-from worker.store import clean, told
+from worker.store import clean, clusters, told
 from worker.store.driver import Row, Transaction
+from worker.store.pages import IS_HEAD
 
 _PAGE: Final = """page.id, page.source, page.item_key, page.item, page.url, page.first_seen, page.last_seen, page.depth,
   page.parent, page.revisions"""
 _REVISION: Final = """revision.content_hash, revision.first_seen, revision.last_seen, revision.parser,
   revision.parser_version, revision.title, revision.published_at, revision.published_raw, revision.packed,
   revision.fields, revision.related, content.source, content.item_key"""
+_CONTENT: Final = "SELECT content_hash FROM page WHERE source = ? AND item_key = ?"
 SELECT: Final = f"""SELECT {_PAGE}, {_REVISION} FROM page
   JOIN revision ON revision.page_id = page.id
   JOIN content ON content.content_hash = revision.content_hash
   WHERE """  # noqa: S608 (constants)
-IS_HEAD: Final = "revision.first_seen = page.head_first_seen AND revision.content_hash = page.content_hash"
 
 
 def one(tx: Transaction, identity: Identity, revision: int | None = None) -> dict[str, Any] | None:
@@ -28,7 +30,7 @@ def one(tx: Transaction, identity: Identity, revision: int | None = None) -> dic
     where = "page.source = ? AND page.item_key = ?"
     if revision is None:
         rows = tx.run(f"{SELECT} {where} AND {IS_HEAD}", *identity)
-        return record(rows[0]) if rows else None
+        return records(tx, rows)[0] if rows else None
     if revision < 1:
         return None
     rows = tx.run(
@@ -36,14 +38,19 @@ def one(tx: Transaction, identity: Identity, revision: int | None = None) -> dic
         *identity,
         revision - 1,
     )
-    return record(rows[0], revision) if rows else None
+    return records(tx, rows, revision)[0] if rows else None
 
 
 def find(tx: Transaction, key: str, revision: int | None = None) -> list[dict[str, Any]]:
     """Return the records of the pages that SOURCE/ITEM, a URL or a content hash names."""
-    key = clean.text(key)
-    found = [one(tx, identity, revision) for identity in _named_by(tx, key)]
+    found = [one(tx, identity, revision) for identity in _named_by(tx, clean.text(key))]
     return [page for page in found if page is not None]
+
+
+def similar(tx: Transaction, key: str) -> list[dict[str, Any]]:
+    """Return the clusters of the pages that a key names, as ``find`` takes it; see ``clusters.similar``."""
+    pages = [(identity, tx.run(_CONTENT, *identity)) for identity in _named_by(tx, clean.text(key))]
+    return [clusters.similar(tx, identity, rows[0][0]) for identity, rows in pages if rows]
 
 
 def _named_by(tx: Transaction, key: str) -> list[Identity]:
@@ -65,8 +72,14 @@ def with_content(tx: Transaction, content_hash: str) -> list[Row]:
     return tx.run(f"SELECT source, item_key FROM page WHERE {where}", content_hash[2:14], content_hash)  # noqa: S608 (constant)
 
 
-def record(row: Row, revision: int | None = None) -> dict[str, Any]:
-    """Return a row of ``SELECT`` as a record, its keys in the order of DESIGN §8."""
+def records(tx: Transaction, rows: Sequence[Row], revision: int | None = None) -> list[dict[str, Any]]:
+    """Return rows of ``SELECT``, of different pages, as records."""
+    near = clusters.near_duplicates(tx, {Identity(row[1], row[2]): row[10] for row in rows})
+    return [_record(row, near[Identity(row[1], row[2])], revision) for row in rows]
+
+
+def _record(row: Row, near: Sequence[str], revision: int | None) -> dict[str, Any]:
+    """Return a row as a record, its keys in the order of DESIGN §8."""
     (_, source, item_key, item, url, first_seen, last_seen, depth, parent, revisions) = row[:10]
     (content_hash, since, until, parser, parser_version, title, published_at, published_raw) = row[10:18]
     fields = told.unpacked(*row[18:21])
@@ -88,7 +101,7 @@ def record(row: Row, revision: int | None = None) -> dict[str, Any]:
         "revision": revision or revisions,
         "content_hash": content_hash,
         "duplicate_of": None if first == (source, item_key) else "/".join(first),
-        "near_duplicates": [],
+        "near_duplicates": near,
         "parser": parser,
         "parser_version": parser_version,
         "first_seen": clean.rfc3339(since if revision else first_seen),

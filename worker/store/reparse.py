@@ -12,7 +12,7 @@ from tasks.steps.page import PageResult, Payload
 from worker.store import clean, commit, contents, envelopes, items, told
 from worker.store.batch import Sighting
 from worker.store.driver import Row, Transaction, statement
-from worker.store.records import IS_HEAD
+from worker.store.pages import IS_HEAD
 from worker.store.zstd import unpack
 
 _NEVER: Final = 2**31  # newer than any parser
@@ -197,7 +197,7 @@ def begin(tx: Transaction, told: Mapping[str, Any], now: int) -> int:
     return int(tx.run(row, now, clean.to_json(dict(told)))[0][0])
 
 
-def write(tx: Transaction, parsed: Sequence[Reparsed], *, action: int, now: int) -> list[int]:
+def write(tx: Transaction, parsed: Sequence[Reparsed], *, action: int, near: bool, now: int) -> list[int]:
     """Store what second parses came to; return the pages that are not any more what was parsed, which stay as they are.
 
     New content becomes a revision of its own, seen right after the one that it was parsed from was seen last: what
@@ -208,7 +208,7 @@ def write(tx: Transaction, parsed: Sequence[Reparsed], *, action: int, now: int)
     same = [one for one in parsed if one.present.page_id in seen]
     fresh = [one.sighting(seen[one.present.page_id] + 1) for one in same if one.change is Change.CONTENT]
     _take_contents(tx, same)
-    commit.write_pages(tx, commit.decide_pages(tx, fresh), fresh)
+    commit.write_pages(tx, commit.decide_pages(tx, fresh), fresh, near=near)
     tx.write(_UPDATE, [_row(one) for one in same if one.stands])
     named = [one.sighting(one.present.mark.first_seen) for one in same if _names_others(one)]
     items.follow(tx, [*fresh, *named], now)

@@ -148,7 +148,9 @@ def release(tx: Transaction, lease: FailureLease) -> None:
     )
 
 
-def settle(tx: Transaction, retry: RetryArrival, packed: Sequence[Packed], *, worker: str, now: int) -> Outcome:
+def settle(
+    tx: Transaction, retry: RetryArrival, packed: Sequence[Packed], *, worker: str, near: bool, now: int
+) -> Outcome:
     """Settle a leased failure; see ``Store.commit_retry``. Raises ``LeaseLostError``, ``StoreConflict``."""
     what = observed(retry.payload, retry.payload_hash, retry.result, retry.observed_at)
     open_rows = tx.run(
@@ -162,16 +164,18 @@ def settle(tx: Transaction, retry: RetryArrival, packed: Sequence[Packed], *, wo
     told = Attempt("retry", source, item_key, retry.failure_id, now, worker, made, "", entry=retry.entry)
     if isinstance(what, Broken):
         return _failed_again(tx, retry, what, told)
-    outcome = _succeeded(tx, retry, what, packed, now)
+    outcome = _succeeded(tx, retry, what, packed, near=near, now=now)
     attempts.note(tx, [told._replace(outcome=str(outcome))])
     return outcome
 
 
-def _succeeded(tx: Transaction, retry: RetryArrival, what: Sighting, packed: Sequence[Packed], now: int) -> Outcome:
+def _succeeded(
+    tx: Transaction, retry: RetryArrival, what: Sighting, packed: Sequence[Packed], *, near: bool, now: int
+) -> Outcome:
     """Apply the page once for each delivery that brought these bytes, and give each its outcome."""
     found = _deliveries(tx, retry)
     times = [one.observed_at for one in found] or [what.observed_at]
-    effects = apply(tx, [what._replace(observed_at=time) for time in times], packed, now).effects
+    effects = apply(tx, [what._replace(observed_at=time) for time in times], packed, now, near=near).effects
     if not tx.run(_RESOLVE, now, retry.failure_id, retry.lease_token):
         raise LeaseLostError
     if len(_deliveries(tx, retry)) > len(found):

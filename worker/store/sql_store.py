@@ -22,6 +22,7 @@ from worker.store import (
     frontier,
     identities,
     ledger,
+    near,
     payloads,
     records,
     reparse,
@@ -53,13 +54,15 @@ class SqlStore:
     """A ``tasks.ports.Store`` on SQLite or PostgreSQL, and the operator's queries.
 
     It connects with the first use and again after a connection is lost, in each process for itself, and brings the
-    tables up to date when it first connects. Every method may raise ``StoreUnavailable``, and ``StoreConflict`` when
-    other workers came in between each of several times.
+    tables up to date when it first connects. With ``near`` it leaves sketches of new texts, by which near-duplicates
+    are found. Every method may raise ``StoreUnavailable``, and ``StoreConflict`` when other workers came in between
+    each of several times.
     """
 
-    def __init__(self, driver: Driver, *, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, driver: Driver, *, attempts: int = ATTEMPTS, near: bool = True) -> None:
         self._driver = driver
         self._attempts = attempts
+        self._near = near
         self._known = KnownItems()
         self._ready = False
 
@@ -86,7 +89,7 @@ class SqlStore:
         """See ``Store``."""
         if not arrivals:
             return []
-        batch = commit.Batch(arrivals)
+        batch = commit.Batch(arrivals, near=self._near)
         done = self._write(lambda tx: commit.commit(tx, batch, self._known, worker=worker, now=now))
         self._known.learn(done.session, done.told)
         return done.settled
@@ -103,7 +106,7 @@ class SqlStore:
         """See ``Store``."""
         packed = payloads.pack([(arrival.payload_hash, arrival.payload)])
         try:
-            return self._write(lambda tx: retry.settle(tx, arrival, packed, worker=worker, now=now))
+            return self._write(lambda tx: retry.settle(tx, arrival, packed, worker=worker, near=self._near, now=now))
         except retry.LeaseLostError:
             return None
 
@@ -150,6 +153,17 @@ class SqlStore:
         keep = Retention(deliveries_us=deliveries_us, payloads_us=payloads_us, first_waiting=first_waiting)
         steps = {name: self._write(partial(upkeep.chore, name=name, keep=keep, now=now)) for name in upkeep.CHORES}
         return {name: step.done for name, step in steps.items()}, any(step.more for step in steps.values())
+
+    def compare_texts(self, *, now: int) -> tuple[Mapping[str, int], bool]:
+        """See ``Store``."""
+        if not self.texts_are_due():  # so that an idle system writes nothing
+            return {}, False
+        steps = {name: self._write(partial(upkeep.near_chore, name=name, now=now)) for name in upkeep.NEAR_CHORES}
+        return {name: step.done for name, step in steps.items()}, any(step.more for step in steps.values())
+
+    def texts_are_due(self) -> bool:
+        """Tell whether there are texts that have not been compared."""
+        return self._read(near.is_due)
 
     def take_turn(self, name: str, *, every_us: int, now: int) -> bool:
         """See ``Store``."""
@@ -252,6 +266,10 @@ class SqlStore:
         """Return the records of the pages that SOURCE/ITEM, a URL or a content hash names."""
         return self._read(lambda tx: records.find(tx, key, revision))
 
+    def similar(self, key: str) -> list[dict[str, Any]]:
+        """Return the clusters of near-duplicates of the pages that SOURCE/ITEM, a URL or a content hash names."""
+        return self._read(lambda tx: records.similar(tx, key))
+
     def trace(self, key: str) -> list[dict[str, Any]]:
         """Return everything that happened to what SOURCE/ITEM, a URL, a content hash, an entry or a failure names."""
         return self._read(lambda tx: [trace.trace(tx, one) for one in identities.find(tx, key)])
@@ -299,7 +317,7 @@ class SqlStore:
 
     def commit_reparse(self, parsed: Sequence[Reparsed], *, action: int, now: int) -> list[int]:
         """Store what second parses came to; return the ids of the pages that changed meanwhile, and were left alone."""
-        return self._write(lambda tx: reparse.write(tx, parsed, action=action, now=now))
+        return self._write(lambda tx: reparse.write(tx, parsed, action=action, near=self._near, now=now))
 
     def failure_groups(self, where: FailureFilter | None = None) -> list[dict[str, Any]]:
         """Return failures grouped by fingerprint and state, the largest group first."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from tasks.ports import Noted
-from worker.store import clean, failures, folding, frontier, retention, retry
+from worker.store import clean, failures, folding, frontier, near, retention, retry
 from worker.store.chores import Portion, Step, step
 from worker.store.driver import Transaction
 from worker.store.retention import Retention
@@ -65,3 +65,13 @@ def chore(tx: Transaction, name: str, keep: Retention, *, now: int) -> Step:
     }
     portion, every_us = portions[name]
     return step(tx, name, portion, every_us=every_us, now=now)
+
+
+NEAR_CHORES: Final = ("texts_sketched", "texts_compared")
+
+
+def near_chore(tx: Transaction, name: str, *, now: int) -> Step:
+    """Do a portion of one of ``NEAR_CHORES``. The first one ends for good, the second one has to be done at once."""
+    if name == "texts_sketched":
+        return step(tx, name, near.sketch_earlier, every_us=now, now=now)
+    return step(tx, name, near.compare, every_us=0, now=now)

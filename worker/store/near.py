@@ -1,0 +1,124 @@
+"""Rows of ``near_due``, ``near_text`` and ``near_key``: texts compared, to find those that are nearly the same.
+
+A page's commit only leaves the sketch of a text that is new to it. They are compared later, many at a time and by one
+process, which keeps no batch waiting. A text stays, like its ``content`` row: that its page has another one now changes
+no cluster.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from tasks.steps.clusters import Clustered, Entered, Node, cluster, enter
+from tasks.steps.similar import keys, sketch
+from worker.store import clean, told
+from worker.store.batch import Sighting
+from worker.store.chores import Position
+from worker.store.driver import Transaction, insertion, statement
+from worker.store.pages import IS_HEAD
+
+PORTION: Final = 1000  # texts that are compared in one transaction
+PAGES: Final = 200  # pages of before r0005 that are sketched in one transaction
+
+_DUE: Final = insertion("near_due", content="int", head="text", sketch="blob")
+_TEXT: Final = insertion("near_text", content="int", cluster="int", head="text", sketch="blob")
+_KEY: Final = insertion("near_key", key="int", content="int")
+# What is deleted is what is returned: a row with a lower id may become visible between two statements.
+_TAKE: Final = """DELETE FROM near_due WHERE id IN (SELECT id FROM near_due WHERE id > ? ORDER BY id LIMIT ?)
+  RETURNING id, content, head, sketch"""
+_IS_DUE: Final = """SELECT 1 WHERE EXISTS (SELECT 1 FROM near_due)
+  OR EXISTS (SELECT 1 FROM job WHERE name = 'texts_sketched' AND position <> '')"""
+_STORED: Final = statement(
+    """SELECT near_text.content, near_text.cluster, near_text.sketch
+    FROM {rows} JOIN near_text ON near_text.content = r.content""",
+    content="int",
+)
+_SHARING: Final = statement(
+    "SELECT near_key.key, near_key.content FROM {rows} JOIN near_key ON near_key.key = r.key", key="int"
+)
+_JOIN_FIRST: Final = statement(
+    "UPDATE near_text SET cluster = r.joined FROM {rows} WHERE near_text.content = r.cluster",
+    cluster="int",
+    joined="int",
+)
+_JOIN_OTHERS: Final = statement(
+    """UPDATE near_text SET cluster = r.joined FROM {rows}
+    WHERE near_text.cluster = r.cluster AND near_text.cluster <> near_text.content""",
+    cluster="int",
+    joined="int",
+)
+_PAGES_BEFORE: Final = f"""SELECT page.id, page.content_hash, packed, fields, related
+  FROM page JOIN revision ON revision.page_id = page.id AND {IS_HEAD}
+  WHERE page.id <= ? ORDER BY page.id DESC LIMIT ?"""  # noqa: S608 (constant)
+
+
+def leave(tx: Transaction, fresh: Iterable[Sighting]) -> None:
+    """Leave the sketches of texts to be compared later."""
+    _leave(tx, ((one.content_hash, one.result.page.paragraphs) for one in fresh))
+
+
+def _leave(tx: Transaction, texts: Iterable[tuple[str, Sequence[str]]]) -> None:
+    sketches = {content: sketch(paragraphs) for content, paragraphs in texts}
+    rows = [(clean.number_of(content), _head(content), one) for content, one in sketches.items() if one is not None]
+    if rows:
+        tx.insert(_DUE, rows)
+
+
+def _head(content_hash: str) -> str:
+    return content_hash[2:14]
+
+
+def is_due(tx: Transaction) -> bool:
+    """Tell whether there is a text to be compared, or a page of before r0005 to be sketched."""
+    return bool(tx.run(_IS_DUE))
+
+
+def sketch_earlier(tx: Transaction, position: Position) -> tuple[int, Position]:
+    """Sketch pages of before r0005, from the last one to the first; return how many, and where that ended."""
+    if position is None:
+        return 0, None
+    rows = tx.run(_PAGES_BEFORE, position[0], PAGES)
+    _leave(tx, ((row[1], told.unpacked(*row[2:])["paragraphs"]) for row in rows))
+    return len(rows), [rows[-1][0] - 1] if len(rows) == PAGES else None
+
+
+def compare(tx: Transaction, position: Position) -> tuple[int, Position]:
+    """Compare texts that are due with all others; return how many, and where that ended."""
+    rows = sorted(tx.run(_TAKE, position[0] if position else 0, PORTION))
+    due = {row[1]: (row[2], bytes(row[3])) for row in rows}
+    for content in _stored(tx, due):
+        del due[content]
+    _write(tx, due)
+    return len(rows), [rows[-1][0]] if len(rows) == PORTION else None
+
+
+def _write(tx: Transaction, due: Mapping[int, tuple[str, bytes]]) -> None:
+    fresh = {content: one for content, (_, one) in due.items()}
+    entered, clustered = _placed(tx, fresh)
+    if due:
+        tx.insert(_TEXT, [(content, clustered.of[content], *due[content]) for content in sorted(due)])
+        tx.insert(_KEY, entered.entries)
+    joined = sorted(clustered.joined.items())
+    tx.write(_JOIN_FIRST, joined)
+    tx.write(_JOIN_OTHERS, joined)
+
+
+def _placed(tx: Transaction, fresh: Mapping[int, bytes]) -> tuple[Entered, Clustered]:
+    entered = enter(fresh, _sharing(tx, fresh.values()))
+    others = {other for shared in entered.shared.values() for other in shared if other not in fresh}
+    return entered, cluster(fresh, entered.shared, _stored(tx, others))
+
+
+def _sharing(tx: Transaction, sketches: Iterable[bytes]) -> dict[int, list[int]]:
+    """Return the texts that are found by the keys of sketches."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for key, content in tx.read(_SHARING, [(key,) for key in sorted({key for one in sketches for key in keys(one)})]):
+        found[key].append(content)
+    return found
+
+
+def _stored(tx: Transaction, contents: Collection[int]) -> dict[int, Node]:
+    rows = tx.read(_STORED, [(one,) for one in sorted(contents)])
+    return {content: Node(of, bytes(one)) for content, of, one in rows}
