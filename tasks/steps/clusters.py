@@ -48,9 +48,12 @@ def enter(fresh: Mapping[int, bytes], buckets: Mapping[int, Sequence[int]]) -> E
     entries: list[tuple[int, int]] = []
     shared: dict[int, Counter[int]] = {text: Counter() for text in fresh}
     filled: dict[int, list[int]] = {}
-    for key, text in sorted((key, text) for text, sketch in fresh.items() for key in keys(sketch)):
-        members = filled.setdefault(key, list(buckets.get(key, ())))
-        shared[text].update(members)
+    for key, text in sorted([(key, text) for text, sketch in fresh.items() for key in keys(sketch)]):
+        members = filled.get(key)
+        if members is None:
+            members = filled[key] = list(buckets.get(key, ()))
+        if members:
+            shared[text].update(members)
         if len(members) < BUCKET:
             members.append(text)
             entries.append((key, text))

@@ -7,11 +7,23 @@ from types import ModuleType
 import psycopg
 import pytest
 
-from worker.store import arrays, contents, deliveries, failures, items, open_store, pages, payloads, postgres, revisions
+from worker.store import (
+    arrays,
+    contents,
+    deliveries,
+    failures,
+    items,
+    near,
+    open_store,
+    pages,
+    payloads,
+    postgres,
+    revisions,
+)
 from worker.store.driver import Statement
 
 GENERIC_PLAN = 160_000  # the first version that can
-COMMITTING = (pages, contents, revisions, payloads, items, failures, deliveries)
+COMMITTING = (pages, contents, revisions, payloads, items, failures, deliveries, near)
 
 
 def statements(module: ModuleType) -> Iterator[tuple[str, Statement]]:

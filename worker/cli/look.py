@@ -1,4 +1,4 @@
-"""``penstock status`` and ``show``."""
+"""``penstock status``, ``show`` and ``similar``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(status)
     app.command()(show)
+    app.command()(similar)
 
 
 def status(*, json: Json = False) -> None:
@@ -72,9 +73,7 @@ def show(
         if revision and open_store(runtime()).find_pages(key):
             message = f"'{key}' has no revision {revision}"
         else:
-            message = (
-                f"no page for '{key}': give SOURCE/ITEM, a URL, or a content hash as 'penstock export' prints them"
-            )
+            message = _no_page(key)
         raise UsageError(message)
     if json:
         say_json(records[0] if len(records) == 1 else records)
@@ -83,6 +82,45 @@ def show(
         if at:
             say()
         _print_page(record)
+
+
+def similar(
+    key: Annotated[str, typer.Argument(help="SOURCE/ITEM, a URL, or a content hash.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Show the pages with nearly the text of a page: its cluster of near-duplicates.
+
+    Each with its estimated similarity to the page, from 0 to 1. The representative is the page that was seen first.
+    """
+    from worker.app import open_store, runtime
+
+    found = open_store(runtime()).similar(key)
+    if not found:
+        raise UsageError(_no_page(key))
+    if json:
+        say_json(found[0] if len(found) == 1 else found)
+        return
+    for at, one in enumerate(found):
+        if at:
+            say()
+        _print_cluster(one)
+
+
+def _no_page(key: str) -> str:
+    return f"no page for '{key}': give SOURCE/ITEM, a URL, or a content hash as 'penstock export' prints them"
+
+
+def _print_cluster(one: Mapping[str, Any]) -> None:
+    say(clean(one["key"]))
+    if not one["compared"]:
+        say("  its text is too short to be compared, or has not been compared yet")
+    for member in one["members"]:
+        mark = "representative" if member["representative"] else ""
+        title = clean(member["title"] or "")
+        say(
+            f"  {member['similarity']:.2f}  {member['first_seen']}  {clean(member['key'])}  {mark:14}  {title}".rstrip()
+        )
 
 
 _HEAD = ("title", "published_at", "authors", "wire_service", "desk_code", "language", "url", "duplicate_of")
@@ -98,6 +136,8 @@ def _print_page(record: Mapping[str, Any]) -> None:
         say(f"  {'repaired':13} {record['repaired']} bytes that were not UTF-8")
     say(f"  {'seen':13} {record['first_seen']} … {record['last_seen']}")
     say(f"  {'content hash':13} {record['content_hash']} ({record['parser']} {record['parser_version']})")
+    if record["near_duplicates"]:
+        say(f"  {'similar':13} {clean(', '.join(record['near_duplicates']))}")
     for paragraph in record["paragraphs"]:
         say(f"\n{clean(paragraph)}")
     if record["related"]:

@@ -20,7 +20,7 @@ from worker.store.driver import Transaction, insertion, statement
 from worker.store.pages import IS_HEAD
 
 PORTION: Final = 1000  # texts that are compared in one transaction
-PAGES: Final = 200  # pages of before r0005 that are sketched in one transaction
+PAGES: Final = 200  # pages of before r0006 that are sketched in one transaction
 
 _DUE: Final = insertion("near_due", content="int", head="text", sketch="blob")
 _TEXT: Final = insertion("near_text", content="int", cluster="int", head="text", sketch="blob")
@@ -71,12 +71,12 @@ def _head(content_hash: str) -> str:
 
 
 def is_due(tx: Transaction) -> bool:
-    """Tell whether there is a text to be compared, or a page of before r0005 to be sketched."""
+    """Tell whether there is a text to be compared, or a page of before r0006 to be sketched."""
     return bool(tx.run(_IS_DUE))
 
 
 def sketch_earlier(tx: Transaction, position: Position) -> tuple[int, Position]:
-    """Sketch pages of before r0005, from the last one to the first; return how many, and where that ended."""
+    """Sketch pages of before r0006, from the last one to the first; return how many, and where that ended."""
     if position is None:
         return 0, None
     rows = tx.run(_PAGES_BEFORE, position[0], PAGES)
@@ -96,7 +96,7 @@ def compare(tx: Transaction, position: Position) -> tuple[int, Position]:
 
 def _write(tx: Transaction, due: Mapping[int, tuple[str, bytes]]) -> None:
     fresh = {content: one for content, (_, one) in due.items()}
-    entered, clustered = _placed(tx, fresh)
+    entered, clustered = placed(tx, fresh)
     if due:
         tx.insert(_TEXT, [(content, clustered.of[content], *due[content]) for content in sorted(due)])
         tx.insert(_KEY, entered.entries)
@@ -105,7 +105,8 @@ def _write(tx: Transaction, due: Mapping[int, tuple[str, bytes]]) -> None:
     tx.write(_JOIN_OTHERS, joined)
 
 
-def _placed(tx: Transaction, fresh: Mapping[int, bytes]) -> tuple[Entered, Clustered]:
+def placed(tx: Transaction, fresh: Mapping[int, bytes]) -> tuple[Entered, Clustered]:
+    """Look up where sketches that are not stored belong, by the numbers of their texts; writes nothing."""
     entered = enter(fresh, _sharing(tx, fresh.values()))
     others = {other for shared in entered.shared.values() for other in shared if other not in fresh}
     return entered, cluster(fresh, entered.shared, _stored(tx, others))

@@ -43,6 +43,7 @@ SET plan_cache_mode = force_generic_plan;  -- planning anew for each batch costs
 SET enable_seqscan = off;  -- a plan that is made while the tables are empty reads them whole when they are large
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
+SET enable_bitmapscan = off;  -- it is chosen for a key that some rows have, and costs more than it finds
 SET jit = off;
 SET client_encoding = 'UTF8';
 SET timezone = 'UTC'
@@ -52,7 +53,8 @@ _READ_ONLY: Final = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL enable_seqscan = on;
 SET LOCAL enable_hashjoin = on;
-SET LOCAL enable_mergejoin = on
+SET LOCAL enable_mergejoin = on;
+SET LOCAL enable_bitmapscan = on
 """
 _CONFLICTS: Final = (
     errors.DeadlockDetected,

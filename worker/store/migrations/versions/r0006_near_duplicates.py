@@ -35,7 +35,8 @@ CREATE INDEX near_text_cluster ON near_text (cluster) WHERE cluster <> content;
 INSERT INTO job (name, position, at)
   SELECT 'texts_sketched', coalesce('[' || max(id) || ']', ''), 0 FROM page
 """
-# Most look-ups find nothing, and then an index alone is enough.
+
+# Most look-ups find nothing; then PostgreSQL does not go to the table, and its index need not hold the text.
 _KEYS = {
     "sqlite": """
 CREATE TABLE near_key (key INTEGER NOT NULL, content INTEGER NOT NULL, PRIMARY KEY (key, content)) WITHOUT ROWID
