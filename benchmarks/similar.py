@@ -26,7 +26,7 @@ from benchmarks.pages import _words, pages
 from benchmarks.peers import Room, peer
 from benchmarks.processes import Workers, cpu_seconds, every_process
 from benchmarks.servers import Servers
-from tasks.steps.clusters import Clustered, Node, cluster, enter
+from tasks.steps.clusters import Clustered, Node, by_key, cluster, enter
 from tasks.steps.similar import VERSION, sketch, tokens
 from worker.store import SqlStore, near, open_store
 
@@ -131,7 +131,7 @@ def _together(texts: Sequence[Words]) -> int:
 
 def _indexed(texts: Sequence[Words]) -> tuple[Mapping[int, Sequence[int]], Mapping[int, Node]]:
     fresh = dict(enumerate(_sketches(texts)))
-    entered = enter(fresh, {})
+    entered = enter(by_key(fresh), {})
     index: dict[int, list[int]] = {}
     for key, text in entered.entries:
         index.setdefault(key, []).append(text)
@@ -147,8 +147,8 @@ def _sketches(texts: Iterable[Words]) -> list[bytes]:
 def _hits(text: Words, index: Mapping[int, Sequence[int]], nodes: Mapping[int, Node]) -> set[int]:
     """Return the texts that are in the cluster of this one, which is put beside the others."""
     fresh = {-1: _sketches([text])[0]}
-    shared = enter(fresh, index).shared
-    others = {other: Node(other, nodes[other].sketch) for other in shared[-1]}
+    shared = enter(by_key(fresh), index).shared
+    others = {other: Node(other, nodes[other].sketch) for other in shared.get(-1, ())}
     own: Clustered = cluster(fresh, shared, others)
     return {other for other in others if own.joined.get(other, other) == own.of[-1]}
 
@@ -225,7 +225,7 @@ def _made(rng: random.Random, count: int) -> dict[int, bytes]:
 
 def _compared(store: SqlStore, fresh: Mapping[int, bytes]) -> None:
     rows = [(text, f"{text & 0xFFFFFFFFFFFF:012x}", one) for text, one in fresh.items()]
-    store._write(lambda tx: tx.insert(near._DUE, rows))  # noqa: SLF001
+    store._write(lambda tx: tx.write(near._LEAVE, rows))  # noqa: SLF001
     store.compare_texts(now=_NOW)
 
 

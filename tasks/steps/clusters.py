@@ -9,7 +9,7 @@ about, it counts who came first; the other keys of such a text still find what i
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -40,23 +40,30 @@ class Clustered(NamedTuple):
     joined: Mapping[int, int]  # by cluster that was stored: the one that it is a part of now
 
 
-def enter(fresh: Mapping[int, bytes], buckets: Mapping[int, Sequence[int]]) -> Entered:
-    """Enter fresh sketches under their keys; ``buckets`` are the texts that are in the index under these keys.
+def by_key(fresh: Mapping[int, bytes]) -> dict[int, list[int]]:
+    """Return the texts that have each key, both in their order."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for text in sorted(fresh):
+        for key in keys(fresh[text]):
+            found[key].append(text)
+    return {key: found[key] for key in sorted(found)}
+
+
+def enter(fresh: Mapping[int, Sequence[int]], buckets: Mapping[int, Sequence[int]]) -> Entered:
+    """Enter fresh texts, given by their keys; ``buckets`` are the texts that are in the index under these keys.
 
     A bucket that is full takes no more, so that what everybody prints costs no more than that.
     """
     entries: list[tuple[int, int]] = []
-    shared: dict[int, Counter[int]] = {text: Counter() for text in fresh}
-    filled: dict[int, list[int]] = {}
-    for key, text in sorted([(key, text) for text, sketch in fresh.items() for key in keys(sketch)]):
-        members = filled.get(key)
-        if members is None:
-            members = filled[key] = list(buckets.get(key, ()))
-        if members:
-            shared[text].update(members)
-        if len(members) < BUCKET:
-            members.append(text)
-            entries.append((key, text))
+    shared: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for key, texts in fresh.items():
+        members = [*buckets.get(key, ())]
+        for text in texts:
+            if members:
+                shared[text].update(members)
+            if len(members) < BUCKET:
+                members.append(text)
+                entries.append((key, text))
     return Entered(entries, shared)
 
 
@@ -66,7 +73,7 @@ def cluster(
     """Compare fresh texts with those that they share keys with, of which ``stored`` has the ones of before."""
     nodes = {text: Node(text, sketch) for text, sketch in fresh.items()} | dict(stored)
     parts = _Parts()
-    for text in sorted(fresh):
+    for text in sorted(shared):
         _compare(text, shared[text], nodes, parts)
     clusters = {node.cluster for node in stored.values()}
     return Clustered(

@@ -28,6 +28,7 @@ COMMANDS = (
     "status",
     "audit",
     "show",
+    "similar",
     "export",
     "failures",
     "replay",
@@ -78,6 +79,7 @@ MISTAKES = {
     "unknown option": (("status", "--jsn"), 2, "--jsn"),
     "unknown role": (("work", "--only", "eat"), 2, "ingest, retry, fetch"),
     "unknown page": (("show", "a/nothing"), 2, "no page for 'a/nothing'"),
+    "similar to an unknown page": (("similar", "a/nothing"), 2, "no page for 'a/nothing'"),
     "unknown export format": (("export", "--format", "xml"), 2, "ndjson"),
     "unknown state": (("failures", "--state", "sad"), 2, "waiting, dead, resolved, dropped"),
     "unknown failure": (("failures", "--payload", "12345"), 2, "12345"),
@@ -229,6 +231,24 @@ def test_the_dashboard_asks_for_its_password_and_names_the_tasks(penstock: Penst
     wait_for("the tasks to show up", lambda: all(name in answer(password)[1] for name in names), seconds=90)
     up.terminate()
     assert up.wait(60) == 0
+
+
+def test_pages_of_nearly_the_same_text_are_shown(penstock: Penstock) -> None:
+    words = [f"word{at}" for at in range(90)]
+    penstock.run("push", "--source", "a", "--item", "1", "-", stdin=page((" ".join(words),), ("7",)))
+    penstock.run("push", "--source", "b", "--item", "2", "-", stdin=page((" ".join(words[:80]),), ("7",)))
+    penstock.run("push", "--source", "a", "--item", "3", "-", stdin=PAGE)
+    penstock.run("work", "--drain", "--only", "ingest")
+    assert penstock.json("show", "b/2")["near_duplicates"] == ["a/1"]
+    found = penstock.json("similar", "b/2")
+    assert (found["representative"], [one["key"] for one in found["members"]]) == ("a/1", ["a/1", "b/2"])
+    assert 0.8 < found["members"][0]["similarity"] < found["members"][1]["similarity"] == 1.0
+    told = penstock.run("similar", "b/2").splitlines()
+    assert told[0] == "b/2"
+    assert [line.split()[2] for line in told[1:]] == ["a/1", "b/2"]
+    assert "representative" in told[1]
+    assert "too short" in penstock.run("similar", "a/3")
+    assert "\n  similar       a/1\n" in penstock.run("show", "b/2")
 
 
 def test_celery_itself_can_run_the_worker(penstock: Penstock) -> None:

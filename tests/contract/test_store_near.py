@@ -19,7 +19,7 @@ from tasks.steps.clusters import BUCKET
 from tasks.steps.page import Arrival
 from tests.support.arrivals import NOW, SECOND, broken, commit, page, retry_of
 from worker.store import PageFilter, Reparsed, SqlStore, near, open_store, schema
-from worker.store.driver import insertion
+from worker.store.driver import statement
 
 LATER = NOW + SECOND
 
@@ -194,7 +194,9 @@ def test_portions_go_on_where_the_last_one_ended(store: SqlStore, monkeypatch: p
 def test_a_portion_that_is_undone_is_done_again(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     commit(store, page("1", text("a")), page("2", text("a", more="x")))
     with monkeypatch.context() as patched:
-        patched.setattr(near, "_KEY", insertion("no_table", key="int", content="int"))  # it is written last
+        patched.setattr(
+            near, "_STORE", statement("INSERT INTO no_table SELECT cluster FROM {rows}", **dict(near._STORE.columns))
+        )
         with pytest.raises(Exception, match="no_table"):
             store.compare_texts(now=LATER)
     assert rows(store, "SELECT count(*) FROM near_text") == [(0,)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.steps.clusters import BUCKET, COMPARED, Node, cluster, enter
+from tasks.steps.clusters import BUCKET, COMPARED, Node, by_key, cluster, enter
 from tasks.steps.similar import THRESHOLD, VERSION, keys, similarity
 
 
@@ -25,7 +25,7 @@ class Index:
         self.buckets: dict[int, list[int]] = {}
 
     def take(self, fresh: Mapping[int, bytes]) -> None:
-        entered = enter(fresh, self.buckets)
+        entered = enter(by_key(fresh), self.buckets)
         others = {other for shared in entered.shared.values() for other in shared} - fresh.keys()
         found = cluster(fresh, entered.shared, {other: self.nodes[other] for other in others})
         for key, text in entered.entries:

@@ -11,20 +11,33 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from tasks.steps.clusters import Clustered, Entered, Node, cluster, enter
-from tasks.steps.similar import keys, sketch
+from tasks.steps.clusters import Clustered, Entered, Node, by_key, cluster, enter
+from tasks.steps.similar import sketch
 from worker.store import clean, told
 from worker.store.batch import Sighting
 from worker.store.chores import Position
-from worker.store.driver import Transaction, insertion, statement
+from worker.store.driver import Transaction, statement
 from worker.store.pages import IS_HEAD
 
 PORTION: Final = 1000  # texts that are compared in one transaction
 PAGES: Final = 200  # pages of before r0006 that are sketched in one transaction
 
-_DUE: Final = insertion("near_due", content="int", head="text", sketch="blob")
-_TEXT: Final = insertion("near_text", content="int", cluster="int", head="text", sketch="blob")
-_KEY: Final = insertion("near_key", key="int", content="int")
+_LEAVE: Final = statement(
+    "INSERT INTO near_due (content, head, sketch) SELECT content, head, sketch FROM {rows}",
+    content="int",
+    head="text",
+    sketch="blob",
+)
+_STORE: Final = statement(
+    "INSERT INTO near_text (content, cluster, head, sketch) SELECT content, cluster, head, sketch FROM {rows}",
+    content="int",
+    cluster="int",
+    head="text",
+    sketch="blob",
+)
+_ENTER: Final = statement(
+    "INSERT INTO near_key (key, content) SELECT key, content FROM {rows}", key="int", content="int"
+)
 # What is deleted is what is returned: a row with a lower id may become visible between two statements.
 _TAKE: Final = """DELETE FROM near_due WHERE id IN (SELECT id FROM near_due WHERE id > ? ORDER BY id LIMIT ?)
   RETURNING id, content, head, sketch"""
@@ -62,8 +75,7 @@ def leave(tx: Transaction, fresh: Iterable[Sighting]) -> None:
 def _leave(tx: Transaction, texts: Iterable[tuple[str, Sequence[str]]]) -> None:
     sketches = {content: sketch(paragraphs) for content, paragraphs in texts}
     rows = [(clean.number_of(content), _head(content), one) for content, one in sketches.items() if one is not None]
-    if rows:
-        tx.insert(_DUE, rows)
+    tx.send(_LEAVE, rows)
 
 
 def _head(content_hash: str) -> str:
@@ -97,25 +109,25 @@ def compare(tx: Transaction, position: Position) -> tuple[int, Position]:
 def _write(tx: Transaction, due: Mapping[int, tuple[str, bytes]]) -> None:
     fresh = {content: one for content, (_, one) in due.items()}
     entered, clustered = placed(tx, fresh)
-    if due:
-        tx.insert(_TEXT, [(content, clustered.of[content], *due[content]) for content in sorted(due)])
-        tx.insert(_KEY, entered.entries)
+    tx.send(_ENTER, entered.entries)
+    tx.send(_STORE, [(content, clustered.of[content], *due[content]) for content in sorted(due)])
     joined = sorted(clustered.joined.items())
-    tx.write(_JOIN_FIRST, joined)
-    tx.write(_JOIN_OTHERS, joined)
+    tx.send(_JOIN_FIRST, joined)
+    tx.send(_JOIN_OTHERS, joined)
 
 
 def placed(tx: Transaction, fresh: Mapping[int, bytes]) -> tuple[Entered, Clustered]:
     """Look up where sketches that are not stored belong, by the numbers of their texts; writes nothing."""
-    entered = enter(fresh, _sharing(tx, fresh.values()))
+    keyed = by_key(fresh)
+    entered = enter(keyed, _sharing(tx, keyed))
     others = {other for shared in entered.shared.values() for other in shared if other not in fresh}
     return entered, cluster(fresh, entered.shared, _stored(tx, others))
 
 
-def _sharing(tx: Transaction, sketches: Iterable[bytes]) -> dict[int, list[int]]:
-    """Return the texts that are found by the keys of sketches."""
+def _sharing(tx: Transaction, keys: Iterable[int]) -> dict[int, list[int]]:
+    """Return the texts that are found by keys."""
     found: defaultdict[int, list[int]] = defaultdict(list)
-    for key, content in tx.read(_SHARING, [(key,) for key in sorted({key for one in sketches for key in keys(one)})]):
+    for key, content in tx.read(_SHARING, [(key,) for key in keys]):
         found[key].append(content)
     return found
 
