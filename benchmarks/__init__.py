@@ -3,5 +3,5 @@
 ``pages`` makes the workload · ``work`` is the work on one page, in plain SQL, for the peers that have no store of
 their own · ``peers`` are penstock and what it is compared with, one file each · ``reference`` says which rows must be
 there in the end · ``servers``, ``processes`` and ``measure`` run and weigh one peer · ``rounds`` runs them all in
-turn · ``report`` writes it down.
+turn · ``report`` writes it down. ``articles`` compares extractors of article bodies, on its own.
 """

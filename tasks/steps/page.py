@@ -18,6 +18,7 @@ from tasks.steps.values import dataclass
 
 MediaKind = Literal["image", "video"]
 DateOrder = Literal["dmy", "mdy"]
+Tier = Literal["structured", "fast", "careful"]  # of the cascade in parse/body.py
 
 
 class Outcome(enum.StrEnum):
@@ -76,6 +77,12 @@ class ParsedPage:
     authors: tuple[str, ...] = ()
     related: Sequence[Related] = field(default=(), repr=False)
     canonical_url: str | None = None  # as the page declares it, absolute
+    modified_at: datetime | None = None  # as published_at
+    section: str | None = None
+    tags: tuple[str, ...] = ()
+    image: str | None = None  # the lead image's URL, absolute
+    outlinks: tuple[str, ...] = field(default=(), repr=False)  # absolute, each once
+    tier: Tier | None = None  # how the body of an HTML page was found
     repaired: int = 0  # bytes that are no UTF-8 in a page that else is, and were read as Windows-1252
 
 

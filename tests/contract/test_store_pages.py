@@ -112,6 +112,13 @@ def test_a_record_has_all_fields_in_the_order_of_the_format(store: SqlStore) -> 
             Related(id="9", title="VIDEO: nine", tags=("VIDEO",), media_kind="video", media_path="/9.mp4"),
             Related(id="8", uploaded_at=datetime(2016, 1, 1, tzinfo=UTC)),
         ),
+        canonical_url="http://h/one",
+        modified_at=datetime(2016, 2, 25, tzinfo=timezone(timedelta(hours=3))),
+        section="Sea",
+        tags=("fog", "pilots"),
+        image="http://h/1.jpg",
+        outlinks=("http://h/2",),
+        tier="fast",
     )
     payload = Payload(source="s", body=b"x", item="1", url="http://h/1", depth=2, parent="0")
     commit(store, arrival(payload, PageResult(page=parsed, item_key="1", content_hash="01ff")))
@@ -160,6 +167,13 @@ def test_a_record_has_all_fields_in_the_order_of_the_format(store: SqlStore) -> 
         ("last_seen", "2023-11-14T22:13:20+00:00"),
         ("depth", 2),
         ("parent", "0"),
+        ("canonical_url", "http://h/one"),
+        ("modified_at", "2016-02-25T00:00:00+03:00"),
+        ("section", "Sea"),
+        ("tags", ["fog", "pilots"]),
+        ("image", "http://h/1.jpg"),
+        ("outlinks", ["http://h/2"]),
+        ("tier", "fast"),
         ("repaired", 3),
     ]
     assert list(store.export()) == [record]

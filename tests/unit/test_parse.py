@@ -63,6 +63,18 @@ HOSTILE = {
     + b">x</html>",
     "too many tags": b"<html><body>" + b"<b>x</b>" * 40_000 + b"</html>",
     "misnested elements": b"<html><body>" + b"<b i>" * 5_000 + b"<i i>" * 3_000 + b"x</b></html>",
+    "a doubtful class at each level": b"<html><body>" + b"<div class=ad>" * 10_000 + b"x " * 100 + b"</html>",
+    "tags that are opened again and again": b"<html><body>" + b"<b i>" * 4_500 + b"<i i>" * 3_000 + b"x</b></html>",
+    "nested elements of 220 KB": b"<html><body>" + b"<div>" * 40_000 + b"x</html>",
+    "microdata in microdata": b"<html><body>"
+    b"<p itemscope itemtype=http://schema.org/Article itemprop=author>"
+    + b"<b itemscope itemprop=author>" * 9_000
+    + b"x</html>",
+    "links without end": b"<html><body><article><p>" + b"<a href=/a/b?c>a word </a>" * 15_000 + b"</html>",
+    "paragraphs without end": b"<html><body><article>"
+    + b"<p>the same few words again and again, as if it were an article" * 20_000
+    + b"</html>",
+    "breaks without end": b"<html><body><article><div>" + b"a word and another one<br>" * 40_000 + b"</html>",
     "too many bytes": b"<html><body><p>" + b"x " * 1_100_000 + b"</html>",
     "unclosed quotes": b"<html><a \"'" * 4_000 + b"</html>",
     "nested JSON": b"[" * 100_000,

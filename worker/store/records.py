@@ -108,5 +108,5 @@ def _record(row: Row, near: Sequence[str], revision: int | None) -> dict[str, An
         "last_seen": clean.rfc3339(until if revision else last_seen),
         "depth": depth,
         "parent": parent,
-        "repaired": fields.get("repaired", 0),
+        **{name: fields[name] for name in told.LATER},
     }

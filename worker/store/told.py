@@ -28,6 +28,17 @@ COLUMNS: Final[dict[str, Kind]] = {
     "fields": "text",
     "related": "text",
 }
+# Fields of later releases, and what a page has that lacks them; only those that are not empty are packed.
+LATER: Final[dict[str, Any]] = {
+    "canonical_url": None,
+    "modified_at": None,
+    "section": None,
+    "tags": [],
+    "image": None,
+    "outlinks": [],
+    "tier": None,
+    "repaired": 0,
+}
 _RELATED: Final = ("id", "title", "tags", "media_kind", "media_path", "uploaded_at")
 _packer: Final = Packer(LEVEL)
 
@@ -40,9 +51,8 @@ def columns(page: ParsedPage) -> Row:
         "desk_code": page.desk_code,
         "language": page.language,
         "authors": page.authors,
-        "canonical_url": page.canonical_url,
-        **({"repaired": page.repaired} if page.repaired else {}),
         **_related(page.related),
+        **{name: value for name in LATER if (value := getattr(page, name))},
     }
     return (
         clean.text(page.parser),
@@ -78,8 +88,8 @@ def values(row: Row) -> dict[str, Any]:
 def unpacked(packed: bytes | None, fields: str, related: str) -> dict[str, Any]:
     """Return what is in the last three columns, by field."""
     if packed is None:
-        return {**orjson.loads(fields), "related": orjson.loads(related)}
-    found: dict[str, Any] = orjson.loads(unpack(packed))
+        return {**LATER, **orjson.loads(fields), "related": orjson.loads(related)}
+    found: dict[str, Any] = {**LATER, **orjson.loads(unpack(packed))}
     listed = found.pop("listed", None)
     if listed is None:
         found["related"] = [dict(zip(_RELATED, one, strict=False)) for one in found["related"]]

@@ -74,6 +74,11 @@ def decoder(body: bytes, content_type: str | None = None, *, meta: bool = False)
     return UTF8
 
 
+def in_utf8(body: bytes, decode: Decoder) -> bytes:
+    """Return the body in UTF-8, itself where it is; what Unicode has no character for becomes a question mark."""
+    return body if decode == UTF8 else decode(body).encode(errors="replace")
+
+
 def _other(body: bytes, declared: list[str], error: UnicodeDecodeError) -> Decoder:
     fits = [codec for codec in declared if _fits(body, codec)]
     if fits and fits[0] in _MULTIBYTE:

@@ -20,6 +20,13 @@ _PUBLISHED: Final = (
     "publication_date", "publish_date", "publishDate", "published_date", "first_published_at", "webPublicationDate",
     "date",
 )  # fmt: skip
+_MODIFIED: Final = (
+    "dateModified", "modified_at", "modifiedAt", "modified", "date_modified", "updated_at", "updatedAt", "updated",
+)  # fmt: skip
+_SECTION: Final = ("articleSection", "section", "category")
+_TAGS: Final = ("keywords", "tags", "topics")
+_IMAGE: Final = ("image", "lead_image", "leadImage", "featured_image", "featuredImage", "image_url", "imageUrl")
+_IMAGE_URL: Final = ("url", "contentUrl", "src", "@id")  # where an object keeps the address
 _AUTHORS: Final = ("authors", "author", "byline", "creator")
 _LANGUAGE: Final = ("inLanguage", "language", "lang")
 _URL: Final = ("url", "canonical_url", "canonicalUrl", "link", "mainEntityOfPage")
@@ -30,6 +37,7 @@ _MAX_OBJECTS: Final = 1000
 _MAX_DEPTH: Final = 6
 _LANGUAGE_TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 _BY: Final = re.compile(r"^by\s+", re.IGNORECASE)
+_MAX_TAGS: Final = 100
 
 Obj = Mapping[str, Any]
 
@@ -82,11 +90,44 @@ def published(obj: Obj) -> str | None:
     return _first(obj, _PUBLISHED, plain)
 
 
+def modified(obj: Obj) -> str | None:
+    """Return the date of the last change as it is written."""
+    return _first(obj, _MODIFIED, plain)
+
+
+def section(obj: Obj) -> str | None:
+    """Return the section or, of several, the first."""
+    return _first(obj, _SECTION, plain)
+
+
+def tags(obj: Obj) -> tuple[str, ...]:
+    """Return the keywords, each once: of a list, or of one text that commas divide."""
+    value = next((obj[key] for key in _TAGS if obj.get(key)), None)
+    one_by_one = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
+    return tuple(dict.fromkeys(tag for one in one_by_one if (tag := plain(one))))[:_MAX_TAGS]
+
+
+def image(obj: Obj, base: str | None) -> str | None:
+    """Return the URL of the lead image, absolute."""
+    return _first(
+        obj, _IMAGE, lambda value: next((url for one in _listed(value) if (url := _address(one, base))), None)
+    )
+
+
+def _address(value: Any, base: str | None) -> str | None:
+    if isinstance(value, dict):
+        return _first(value, _IMAGE_URL, lambda inner: _address(inner, base))
+    return absolute(value.strip(), base) if isinstance(value, str) else None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def authors(obj: Obj, others: Iterable[Obj] = ()) -> tuple[str, ...]:
     """Return the authors' names, each once; ``others`` are the objects that JSON-LD may refer to by ``@id``."""
     for key in _AUTHORS:
-        value = obj.get(key)
-        found = [_referred(one, others) for one in (value if isinstance(value, list) else [value])]
+        found = [_referred(one, others) for one in _listed(obj.get(key))]
         if names := tuple(author_names(map(plain, found))):
             return names
     return ()
@@ -161,7 +202,7 @@ def _first(obj: Obj, keys: Iterable[str], read: Any) -> str | None:
 
 def _texts(value: Any) -> Iterator[str]:
     """Yield the raw texts of a body: of a string, an object that wraps one, or a list of these."""
-    for one in value if isinstance(value, list) else [value]:
+    for one in _listed(value):
         inner = one
         if isinstance(one, dict):
             inner = next((one[key] for key in _INNER if isinstance(one.get(key), str)), None)

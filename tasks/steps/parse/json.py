@@ -40,6 +40,10 @@ def parse_json(payload: Payload, profile: SourceProfile) -> ParsedPage:
         authors=document.authors(obj, document.objects(loaded)),
         related=related_of_list(document.related_list(obj)),
         canonical_url=document.url(obj, payload.url),
+        modified_at=published(document.modified(obj), profile),
+        section=document.section(obj),
+        tags=document.tags(obj),
+        image=document.image(obj, payload.url),
         repaired=decode.repaired,
     )
 

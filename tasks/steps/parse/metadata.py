@@ -1,23 +1,55 @@
-"""What an HTML page says about itself: JSON-LD, OpenGraph and meta elements, then its own elements."""
+"""What an HTML page says about itself: JSON-LD, OpenGraph, microdata and meta elements, then its own elements.
+
+Each of these becomes an object with schema.org's names, so that one set of readers (``document``) serves all; the
+first that has a field is believed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
 
 import lxml.html
 import orjson
 
+from tasks.steps.canonical import canonical_url
 from tasks.steps.page import Related
 from tasks.steps.parse import document
 from tasks.steps.parse.related import Row, listed
 
-_TITLES: Final = ("og:title", "twitter:title")
-_PUBLISHED: Final = ("article:published_time", "datepublished", "og:article:published_time")
+# schema.org's name → the names of meta elements that say the same, the best first
+_Names: TypeAlias = Mapping[str, tuple[str, ...]]
+_OPEN_GRAPH: Final[_Names] = {
+    "headline": ("og:title",),
+    "datePublished": ("article:published_time", "og:article:published_time"),
+    "dateModified": ("article:modified_time", "og:updated_time", "og:article:modified_time"),
+    "author": ("article:author", "og:article:author"),
+    "articleSection": ("article:section", "og:article:section"),
+    "keywords": ("article:tag", "og:article:tag"),
+    "image": ("og:image:secure_url", "og:image", "og:image:url"),
+}
+_META: Final[_Names] = {
+    "headline": ("headline", "twitter:title", "parsely-title", "dc.title", "dcterms.title"),
+    "datePublished": (
+        "datepublished", "parsely-pub-date", "dc.date.issued", "dcterms.issued", "pubdate", "publishdate",
+        "publish-date", "sailthru.date", "dc.date", "date",
+    ),
+    "dateModified": ("datemodified", "dcterms.modified", "dc.date.modified", "last-modified"),
+    "author": ("author", "parsely-author", "dc.creator", "dcterms.creator", "sailthru.author", "byl"),
+    "articleSection": ("articlesection", "parsely-section"),
+    "keywords": ("news_keywords", "parsely-tags", "keywords"),
+    "image": ("twitter:image", "twitter:image:src", "thumbnail", "image"),
+    "inLanguage": ("inlanguage", "content-language"),
+}  # fmt: skip
+_REFERRED: Final = ("author", "image")  # what objects of a graph name by @id
+_TAGS: Final = ("a", "article", "base", "h1", "html", "link", "meta", "script", "time", "title")
 _MAX_LINKS: Final = 1000
+_MAX_OUTLINKS: Final = 500
 
 Element: TypeAlias = lxml.html.HtmlElement
+Parts: TypeAlias = Mapping[str, Iterable[Element]]  # by tag, in the order of the page
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,30 +58,73 @@ class Metadata:
 
     title: str | None
     published: str | None  # as it is written
+    modified: str | None  # as it is written
     authors: tuple[str, ...]
     language: str | None
+    section: str | None
+    tags: tuple[str, ...]
+    image: str | None
     canonical_url: str | None
-    paragraphs: tuple[str, ...] = field(repr=False)  # of JSON-LD's articleBody
+    base: str | None  # what relative links of the page are relative to
 
 
-def metadata_of(tree: Element, base: str | None) -> Metadata:
-    """Collect a page's metadata; ``base`` is the page's URL, for relative links."""
-    article = _json_ld(tree)
-    meta = _meta(tree)
+def parts_of(tree: Element) -> Parts:
+    """Return the elements that say something about the page, in one go: to look for each tag takes longer."""
+    parts: dict[str, list[Element]] = {tag: [] for tag in _TAGS}
+    for element in tree.iter(*_TAGS):
+        parts[element.tag].append(element)
+    return parts
+
+
+def metadata_of(parts: Parts, article: document.Obj, stated: document.Obj, url: str | None) -> Metadata:
+    """Collect a page's metadata from its parts, its article as JSON-LD and microdata have it, and its own address."""
+    meta = _meta(parts)
+    base = _base(parts, url)
+    page = {"headline": _heading(parts), "datePublished": _time(parts), "author": _bylines(parts)}
+    sources = (article, _object(meta, _OPEN_GRAPH), stated, _object(meta, _META), page)
     return Metadata(
-        title=document.title(article) or _any(meta, _TITLES) or _heading(tree),
-        published=document.published(article) or _any(meta, _PUBLISHED) or _time(tree),
-        authors=document.authors(article) or tuple(document.author_names([meta.get("author")])),
-        language=document.language_tag(_clean(tree.get("lang"))) or document.language(article),
-        canonical_url=_canonical(tree, meta, base),
-        paragraphs=document.paragraphs(article),
+        title=_first(sources, document.title),
+        published=_first(sources, document.published),
+        modified=_first(sources, document.modified),
+        authors=_first(sources, document.authors) or (),
+        language=_language(parts) or _first(sources, document.language),
+        section=_first(sources, document.section),
+        tags=_first(sources, document.tags) or (),
+        image=_first(sources, lambda obj: document.image(obj, base)) or _link(parts, "image_src", base),
+        canonical_url=_link(parts, "canonical", base)
+        or document.absolute(next(iter(meta.get("og:url", ())), None), base),
+        base=base,
     )
 
 
-def related_links(tree: Element) -> Sequence[Related]:
+def json_ld(parts: Parts) -> document.Obj:
+    """Return the page's first article object of JSON-LD, or an empty one; what it names by ``@id`` is put in place."""
+    found: list[document.Obj] = []
+    for script in parts["script"]:
+        if (script.get("type") or "").strip().lower() == "application/ld+json":
+            found += document.objects(_loaded(script.text or ""))
+    article = next((obj for obj in found if document.is_article(obj)), None)
+    return {} if article is None else _with_referred(article, found)
+
+
+def outlinks(links: Iterable[str], meta: Metadata) -> tuple[str, ...]:
+    """Return the http(s) URLs that links lead to, in canonical form, each once, at most 500, without the page's own."""
+    own = {canonical_url(url) for url in (meta.base, meta.canonical_url) if url}
+    found: dict[str, None] = {}
+    for link in links:
+        url = document.absolute(link.strip(), meta.base)
+        target = canonical_url(url) if url else None
+        if target and target not in own:
+            found[target] = None
+            if len(found) == _MAX_OUTLINKS:
+                break
+    return tuple(found)
+
+
+def related_links(parts: Parts) -> Sequence[Related]:
     """Return links that carry an item ID (``data-id``, ``data-item-id``) inside an element of class ``related…``."""
     found: dict[str, Row] = {}
-    for link in tree.iter("a"):
+    for link in parts["a"]:
         item = link.get("data-item-id") or link.get("data-id")
         if item and item not in found and _is_related(link):
             found[item] = (item, _clean(link.text_content()), link.get("data-pic") or None)
@@ -64,14 +139,8 @@ def _is_related(link: Element) -> bool:
     return any("related" in (element.get("class") or "").lower() for element in link.iterancestors())
 
 
-def _json_ld(tree: Element) -> document.Obj:
-    """Return the page's first article object of JSON-LD, or an empty one."""
-    for script in tree.iter("script"):
-        if (script.get("type") or "").strip().lower() == "application/ld+json":
-            for obj in document.objects(_loaded(script.text or "")):
-                if document.is_article(obj):
-                    return obj
-    return {}
+def _first(sources: Iterable[document.Obj], read: Callable[[document.Obj], T]) -> T | None:
+    return next((found for obj in sources if obj and (found := read(obj))), None)
 
 
 def _loaded(text: str) -> Any:
@@ -81,51 +150,86 @@ def _loaded(text: str) -> Any:
         return None  # the page itself still speaks
 
 
-def _meta(tree: Element) -> dict[str, str]:
-    """Return the first content of each meta element by its lower-case property, name or itemprop."""
-    found: dict[str, str] = {}
-    for element in tree.iter("meta"):
-        name = element.get("property") or element.get("name") or element.get("itemprop")
+def _with_referred(article: document.Obj, objects: Iterable[document.Obj]) -> document.Obj:
+    by_id = {obj["@id"]: obj for obj in objects if isinstance(obj.get("@id"), str) and len(obj) > 1}
+    return {**article, **{key: _referred(article[key], by_id) for key in _REFERRED if key in article}}
+
+
+def _referred(value: Any, by_id: Mapping[str, document.Obj]) -> Any:
+    if isinstance(value, list):
+        return [_referred(one, by_id) for one in value if not isinstance(one, list)]
+    if isinstance(value, dict) and value.keys() == {"@id"} and isinstance(value["@id"], str):
+        return by_id.get(value["@id"], value)
+    return value
+
+
+def _meta(parts: Parts) -> dict[str, list[str]]:
+    """Return the contents of the meta elements by their lower-case property, name, itemprop or http-equiv."""
+    found: dict[str, list[str]] = {}
+    for element in parts["meta"]:
+        name = next(
+            (name for key in ("property", "name", "itemprop", "http-equiv") if (name := element.get(key))), None
+        )
         content = _clean(element.get("content"))
         if name and content:
-            found.setdefault(name.strip().lower(), content)
+            found.setdefault(name.strip().lower(), []).append(content)
     return found
 
 
-def _any(meta: dict[str, str], names: tuple[str, ...]) -> str | None:
-    return next((meta[name] for name in names if name in meta), None)
+def _object(meta: Mapping[str, list[str]], names: _Names) -> document.Obj:
+    found = {key: next((meta[name] for name in options if name in meta), None) for key, options in names.items()}
+    return {key: values if len(values) > 1 else values[0] for key, values in found.items() if values}
 
 
-def _heading(tree: Element) -> str | None:
+def _heading(parts: Parts) -> str | None:
     """Return the page's only h1, else its title element."""
-    headings = [text for element in tree.iter("h1") if (text := _clean(element.text_content()))]
+    headings = [text for element in parts["h1"] if (text := _clean(element.text_content()))]
     if len(headings) == 1:
         return headings[0]
-    return next((text for element in tree.iter("title") if (text := _clean(element.text_content()))), None)
+    return next((text for element in parts["title"] if (text := _clean(element.text_content()))), None)
 
 
-def _time(tree: Element) -> str | None:
+def _time(parts: Parts) -> str | None:
     """Return the article's time element, or the page's if it has but one; a list page's many say nothing."""
-    within = next(tree.iter("article"), None)
-    times = list(_times(tree if within is None else within))
+    within = next(iter(parts["article"]), None)
+    times = list(_times(parts["time"] if within is None else within.iter("time")))
     marked = [text for element, text in times if "datePublished" in (element.get("itemprop") or "")]
     if marked:
         return marked[0]
     return times[0][1] if times and (within is not None or len(times) == 1) else None
 
 
-def _times(root: Element) -> Iterator[tuple[Element, str]]:
-    for element in root.iter("time"):
+def _times(elements: Iterable[Element]) -> Iterator[tuple[Element, str]]:
+    for element in elements:
         text = _clean(element.get("datetime"))
         if text:
             yield element, text
 
 
-def _canonical(tree: Element, meta: dict[str, str], base: str | None) -> str | None:
-    for link in tree.iter("link"):
-        if "canonical" in (link.get("rel") or "").lower().split():
+def _language(parts: Parts) -> str | None:
+    return next((document.language_tag(_clean(one.get("lang"))) for one in parts["html"]), None)
+
+
+def _bylines(parts: Parts) -> list[str]:
+    """Return the texts of the links to the article's authors."""
+    return [
+        text
+        for link in parts["a"]
+        if "author" in (link.get("rel") or "").lower().split() and (text := _clean(link.text_content()))
+    ]
+
+
+def _base(parts: Parts, url: str | None) -> str | None:
+    """Return the page's <base>, else its own address (https://html.spec.whatwg.org/#document-base-url)."""
+    stated = next((href for element in parts["base"] if (href := element.get("href"))), None)
+    return document.absolute(stated, url) or url
+
+
+def _link(parts: Parts, rel: str, base: str | None) -> str | None:
+    for link in parts["link"]:
+        if rel in (link.get("rel") or "").lower().split():
             return document.absolute(_clean(link.get("href")), base)
-    return document.absolute(meta.get("og:url"), base)
+    return None
 
 
 def _clean(text: str | None) -> str | None:

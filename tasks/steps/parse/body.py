@@ -1,0 +1,131 @@
+"""The body of an article page by a cascade: the fast extractor's answer where something else confirms it.
+
+    structured  the page's own structured data (``articleBody``) has the same text
+    fast        a second fast extractor has it, too: one by the order of the blocks, else Turbohtml
+    careful     neither, so that Trafilatura decides, at several times the cost
+
+``benchmarks/articles.py`` measures how often each is right. Texts are compared by their runs of three words, as in
+Broder, On the resemblance and containment of documents (1997).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import field
+from typing import Final, TypeVar
+
+import lxml.html
+import trafilatura
+import turbohtml
+from lxml import etree
+
+from tasks.errors import Malformed, Truncated
+from tasks.steps.page import Tier
+from tasks.steps.parse import document
+from tasks.steps.parse.density import CONFIRMED, NOT_MISSED, Dense, agree, dense_text
+from tasks.steps.parse.markup import folded, paragraphs_of_tree
+from tasks.steps.parse.microdata import body_of
+from tasks.steps.values import dataclass
+
+Paragraphs = tuple[str, ...]
+T = TypeVar("T")
+
+_WORD: Final = re.compile(r"\w+")
+_DROPPED: Final = (
+    "audio", "button", "canvas", "embed", "footer", "iframe", "img", "input", "link", "meta", "nav", "noscript",
+    "object", "picture", "script", "select", "source", "style", "svg", "template", "video",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The paragraphs of an article, and which tier of the cascade they are from."""
+
+    paragraphs: Paragraphs = field(repr=False)
+    tier: Tier
+    links: tuple[str, ...] = field(repr=False)  # addresses as the page has them
+
+
+def article_body(tree: lxml.html.HtmlElement, page: bytes, article: document.Obj) -> Body:
+    """Return the body of a page, given as its tree and as the UTF-8 that it was parsed from.
+
+    ``article`` is its JSON-LD. The careful tier changes the tree. Raises ``Malformed`` where there is no
+    text, ``Truncated`` where the page does not even close an element.
+    """
+    body = tree.find("body")
+    found = dense_text(body) if body is not None else Dense((), (), confirmed=False)
+    stated = document.paragraphs(article)
+    tier = _trusted(found, tree, page, stated)
+    if tier is not None:
+        return Body(found.paragraphs, tier, found.links)
+    if stated and _is_part(found.paragraphs, stated):
+        return Body(stated, "structured", found.links)
+    return Body(_careful(tree, page, stated), "careful", found.links)
+
+
+def _trusted(found: Dense, tree: lxml.html.HtmlElement, page: bytes, stated: Paragraphs) -> Tier | None:
+    """Return the tier of what confirms the fast answer; None where nothing does, or JSON-LD has more of it."""
+    if not found.paragraphs:
+        return None
+    if stated:
+        if _confirms(stated, found.paragraphs):
+            return "structured"
+        if _is_part(found.paragraphs, stated):
+            return None
+    if found.confirmed:
+        return "fast"
+    marked = body_of(tree, page)
+    if marked is not None and _confirms(paragraphs_of_tree(marked), found.paragraphs):
+        return "structured"
+    return "fast" if _confirms(_second_opinion(page), found.paragraphs) else None
+
+
+def _second_opinion(page: bytes) -> Paragraphs:
+    return folded(turbohtml.parse(page.decode()).main_text().split("\n"))
+
+
+def _confirms(other: Paragraphs, ours: Paragraphs) -> bool:
+    """Compare whole paragraphs, which takes next to no time, and runs of words where these are not the same."""
+    return _agree(set(other), set(ours), _size) or _agree(_shingles(other), _shingles(ours), len)
+
+
+def _agree(other: set[T], ours: set[T], size: Callable[[set[T]], int]) -> bool:
+    return agree(size(other & ours), size(ours), size(other))
+
+
+def _size(paragraphs: set[str]) -> int:
+    return sum(map(len, paragraphs))
+
+
+def _shingles(paragraphs: Paragraphs) -> set[tuple[str, ...]]:
+    """Return the runs of three words of a text; of one that has not so many, its words."""
+    words = _WORD.findall("\n".join(paragraphs))
+    return set(zip(words, words[1:], words[2:], strict=False)) or set(zip(words, strict=True))
+
+
+def _is_part(text: Paragraphs, whole: Paragraphs) -> bool:
+    """Tell whether a text is but a part of another one, as where a page shows the beginning to all."""
+    part, all_of_it = _shingles(text), _shingles(whole)
+    both = len(part & all_of_it)
+    return both >= CONFIRMED * len(part) and both < NOT_MISSED * len(all_of_it)
+
+
+def _careful(tree: lxml.html.HtmlElement, page: bytes, stated: Paragraphs) -> Paragraphs:
+    """Ask Trafilatura, then JSON-LD, then take every ``<p>`` of the page."""
+    plain = tuple(line for element in tree.iter("p") for line in paragraphs_of_tree(element))
+    found = _extracted(tree) or stated or plain
+    if found:
+        return found
+    if b"</" not in page:
+        raise Truncated("the page ends before any text")
+    raise Malformed("no text")
+
+
+def _extracted(tree: lxml.html.HtmlElement) -> Paragraphs:
+    """Return Trafilatura's answer. What is dropped here would change none of it, but take a third of its time.
+
+    It is asked for recall at once: else it tries that in a second go, where it found little.
+    """
+    etree.strip_elements(tree, *_DROPPED, with_tail=False)
+    return folded((trafilatura.extract(tree, fast=True, favor_recall=True, include_comments=False) or "").split("\n"))
