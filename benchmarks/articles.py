@@ -7,7 +7,7 @@ and truth are bags of runs of four. Precision and recall are means over pages, F
     python -m benchmarks.articles PATH
 
 Each page goes through all extractors before the next one does, from bytes to text, and what counts is the CPU time of
-this process: moods of the machine hit all alike. The second row of penstock is that of its whole parser, with all fields.
+this process: moods of the machine hit all alike. The second row of penstock is its whole parser, with all fields.
 """
 
 from __future__ import annotations

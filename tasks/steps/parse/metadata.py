@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
 import lxml.html
@@ -44,7 +45,7 @@ _META: Final[_Names] = {
 }  # fmt: skip
 _REFERRED: Final = ("author", "image")  # what objects of a graph name by @id
 _TAGS: Final = ("a", "article", "base", "h1", "html", "link", "meta", "script", "time", "title")
-_MAX_LINKS: Final = 1000
+_MAX_LINKS: Final = 1000  # that are looked at
 _MAX_OUTLINKS: Final = 500
 
 Element: TypeAlias = lxml.html.HtmlElement
@@ -111,7 +112,7 @@ def outlinks(links: Iterable[str], meta: Metadata) -> tuple[str, ...]:
     """Return the http(s) URLs that links lead to, in canonical form, each once, at most 500, without the page's own."""
     own = {canonical_url(url) for url in (meta.base, meta.canonical_url) if url}
     found: dict[str, None] = {}
-    for link in links:
+    for link in islice(dict.fromkeys(links), _MAX_LINKS):
         url = document.absolute(link.strip(), meta.base)
         target = canonical_url(url) if url else None
         if target and target not in own:
