@@ -214,6 +214,37 @@ def test_the_page_itself_speaks_last() -> None:
     assert (found.language, found.image) == ("en-GB", "https://quay.example/fog.jpg")
 
 
+@pytest.mark.parametrize(
+    "title, headings, site, expected",
+    [
+        ("Harbour closed | The Quay", "", "The Quay", "Harbour closed"),
+        ("Harbour closed – The Quay", "", "The Quay", "Harbour closed"),
+        ("A walk on The Quay", "", "The Quay", "A walk on The Quay"),
+        ("The Quay", "", "The Quay", "The Quay"),
+        ("Harbour closed | The Quay", "<h1>The Quay</h1><h1>Harbour closed</h1>", "", "Harbour closed"),
+        ("Harbour closed | The Quay", "<h1>News</h1><h1>Sea</h1>", "", "Harbour closed | The Quay"),
+    ],
+)
+def test_the_name_of_the_site_is_no_part_of_the_title(title: str, headings: str, site: str, expected: str) -> None:
+    head = f"<title>{title}</title>" + meta(("og:site_name", site))
+    assert page(headings + paragraphs(*SENTENCES), head).title == expected
+
+
+@pytest.mark.parametrize(
+    "stated, names",
+    [
+        ("By Ida Holm and Per Lund", ("Ida Holm", "Per Lund")),
+        ("Ida Holm; Per Lund & Ida Holm", ("Ida Holm", "Per Lund")),
+        ("Salt and Pepper", ("Salt and Pepper",)),
+        ("desk@quay.example", ()),
+        ("www.quay.example", ()),
+        ("https://social.example/ida", ()),
+    ],
+)
+def test_authors_are_names_each_once(stated: str, names: tuple[str, ...]) -> None:
+    assert page(ARTICLE, meta(("author", stated))).authors == names
+
+
 def test_what_a_page_does_not_have_is_not_guessed() -> None:
     found = page(paragraphs(*SENTENCES))
     assert (found.title, found.published_at, found.modified_at, found.language) == (None, None, None, None)

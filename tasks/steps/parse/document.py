@@ -37,6 +37,8 @@ _MAX_OBJECTS: Final = 1000
 _MAX_DEPTH: Final = 6
 _LANGUAGE_TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 _BY: Final = re.compile(r"^by\s+", re.IGNORECASE)
+_AND: Final = re.compile(r"\s*;\s*|\s+(?:and|&)\s+", re.IGNORECASE)
+_NO_NAME: Final = re.compile(r"://|@|^www\.", re.IGNORECASE)
 _MAX_TAGS: Final = 100
 
 Obj = Mapping[str, Any]
@@ -144,10 +146,16 @@ def author_names(values: Iterable[str | None]) -> Iterator[str]:
     """Yield names once each, without a leading "By"; addresses are no names."""
     seen: set[str] = set()
     for value in values:
-        name = _BY.sub("", value or "")
-        if name and name not in seen and "://" not in name:
-            seen.add(name)
-            yield name
+        for name in _names(_BY.sub("", value or "")):
+            if name and name not in seen and not _NO_NAME.search(name):
+                seen.add(name)
+                yield name
+
+
+def _names(text: str) -> list[str]:
+    """Divide "Ida Holm and Per Lund", but not "Salt and Pepper": where each part has a first and a last name."""
+    parts = _AND.split(text)
+    return parts if all(" " in part for part in parts) else [text]
 
 
 def language(obj: Obj) -> str | None:

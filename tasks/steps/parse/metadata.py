@@ -43,6 +43,7 @@ _META: Final[_Names] = {
     "image": ("twitter:image", "twitter:image:src", "thumbnail", "image"),
     "inLanguage": ("inlanguage", "content-language"),
 }  # fmt: skip
+_DIVIDERS: Final = tuple("|-–—·•:»")  # noqa: RUF001 (between a title and the site's name)
 _REFERRED: Final = ("author", "image")  # what objects of a graph name by @id
 _TAGS: Final = ("a", "article", "base", "h1", "html", "link", "meta", "script", "time", "title")
 _MAX_LINKS: Final = 1000  # that are looked at
@@ -81,7 +82,7 @@ def metadata_of(parts: Parts, article: document.Obj, stated: document.Obj, url: 
     """Collect a page's metadata from its parts, its article as JSON-LD and microdata have it, and its own address."""
     meta = _meta(parts)
     base = _base(parts, url)
-    page = {"headline": _heading(parts), "datePublished": _time(parts), "author": _bylines(parts)}
+    page = {"headline": _heading(parts, _sites(meta)), "datePublished": _time(parts), "author": _bylines(parts)}
     sources = (article, _object(meta, _OPEN_GRAPH), stated, _object(meta, _META), page)
     return Metadata(
         title=_first(sources, document.title),
@@ -182,12 +183,25 @@ def _object(meta: Mapping[str, list[str]], names: _Names) -> document.Obj:
     return {key: values if len(values) > 1 else values[0] for key, values in found.items() if values}
 
 
-def _heading(parts: Parts) -> str | None:
-    """Return the page's only h1, else its title element."""
+def _heading(parts: Parts, sites: Iterable[str]) -> str | None:
+    """Return the only h1, else the one that the title element begins with, else that without the site's name."""
     headings = [text for element in parts["h1"] if (text := _clean(element.text_content()))]
-    if len(headings) == 1:
-        return headings[0]
-    return next((text for element in parts["title"] if (text := _clean(element.text_content()))), None)
+    title = next((text for element in parts["title"] if (text := _clean(element.text_content()))), None)
+    if len(headings) == 1 or title is None:
+        return headings[0] if len(headings) == 1 else None
+    return next((text for text in headings if title.startswith(text)), None) or _without_site(title, sites)
+
+
+def _sites(meta: Mapping[str, list[str]]) -> list[str]:
+    return [name for key in ("og:site_name", "application-name") for name in meta.get(key, ())]
+
+
+def _without_site(title: str, sites: Iterable[str]) -> str:
+    for site in sites:
+        bare = title.removesuffix(site).rstrip()
+        if bare.endswith(_DIVIDERS):
+            return bare[:-1].rstrip() or title
+    return title
 
 
 def _time(parts: Parts) -> str | None:
