@@ -325,3 +325,24 @@ def test_outlinks_are_bounded_and_relative_to_the_base_of_the_page() -> None:
     found = page(f"<article>{paragraphs(*SENTENCES)}<p>{SENTENCES[0]} {links}</p></article>", "<base href='/b/'>")
     assert len(found.outlinks) == 500
     assert found.outlinks[:2] == ("https://quay.example/b/0", "https://quay.example/b/1")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"dateModified": MODIFIED, "articleSection": "Sea", "keywords": "fog, pilots, fog", "image": "/fog.jpg"},
+        {
+            "updated_at": MODIFIED,
+            "category": {"name": "Sea"},
+            "tags": [{"name": "fog"}, "pilots"],
+            "featured_image": {"src": "/fog.jpg"},
+        },
+    ],
+    ids=["schema.org", "a content system"],
+)
+def test_a_json_document_has_the_same_fields(fields: dict[str, Any]) -> None:
+    body = json.dumps({"title": "Harbour closed", "body": "\n".join(SENTENCES), **fields}).encode()
+    found = parse(Payload(source="quay", body=body, url=URL), SourceProfile(name="quay"))
+    assert (found.section, found.tags, found.image) == ("Sea", ("fog", "pilots"), "https://quay.example/fog.jpg")
+    assert found.modified_at == datetime.fromisoformat(MODIFIED)
+    assert (found.outlinks, found.tier) == ((), None)

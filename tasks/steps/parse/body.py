@@ -114,13 +114,16 @@ def _is_part(text: Paragraphs, whole: Paragraphs) -> bool:
 
 def _careful(tree: lxml.html.HtmlElement, page: bytes, stated: Paragraphs, dense: Paragraphs) -> Paragraphs:
     """Ask Trafilatura; without an answer take what JSON-LD has, what the fast extractor found, every ``<p>``."""
-    plain = tuple(line for element in tree.iter("p") for line in paragraphs_of_tree(element))
-    found = _extracted(tree) or stated or dense or plain
+    found = _extracted(tree) or stated or dense or _all_paragraphs(tree)
     if found:
         return found
     if b"</" not in page:
         raise Truncated("the page ends before any text")
     raise Malformed("no text")
+
+
+def _all_paragraphs(tree: lxml.html.HtmlElement) -> Paragraphs:
+    return tuple(line for element in tree.iter("p") for line in paragraphs_of_tree(element))
 
 
 def _extracted(tree: lxml.html.HtmlElement) -> Paragraphs:
