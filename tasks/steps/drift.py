@@ -59,6 +59,11 @@ FIELDS: Final[Mapping[str, Callable[[ParsedPage], int]]] = {
     "authors": lambda page: len(page.authors),
     "related": lambda page: len(page.related),
     "canonical_url": lambda page: page.canonical_url is not None,
+    "modified_at": lambda page: page.modified_at is not None,
+    "section": lambda page: page.section is not None,
+    "tags": lambda page: len(page.tags),
+    "image": lambda page: page.image is not None,
+    "outlinks": lambda page: len(page.outlinks),
 }
 _FIELDS: Final = tuple(FIELDS.values())
 
