@@ -28,7 +28,7 @@ _LINE: Final = re.compile(r"([A-Z][a-z]{2}) ([A-Z][a-z]{2}) ([0-9]{1,2}), ([0-9]
 _SAMPLES: Final = ("Wed Feb 4, 2016 14:03:32", "Wed Feb 24, 2016 14:03:32")
 _ISO: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?) ?([Zz]|[+-][0-9]{2}:?[0-9]{2})?)?"
+    r"(?:[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?) ?([Zz]|GMT|UTC|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
 _RFC5322: Final = re.compile(
     r"(?:([A-Z][a-z]{2}), )?([0-9]{1,2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2})(?::([0-9]{2}))? "
@@ -147,9 +147,10 @@ def _only_order(first: int, second: int) -> DateOrder | None:
 
 
 def _from_iso(found: re.Match[str], zone: tzinfo) -> datetime | None:
-    day, clock, offset = found.groups()
+    day, clock, named = found.groups()
+    offset = "Z" if named in {"GMT", "UTC"} else (named or "").upper()
     try:
-        moment = datetime.fromisoformat(f"{day}T{clock or '00:00'}{(offset or '').upper()}")
+        moment = datetime.fromisoformat(f"{day}T{clock or '00:00'}{offset}")
     except ValueError:
         return None
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
