@@ -18,7 +18,7 @@ from typing import Final
 import webencodings
 
 from tasks.errors import Truncated, Undecodable
-from tasks.steps.parse.detect import SUPERSETS, decoded, detected
+from tasks.steps.parse.detect import SUPERSETS, beyond_ascii, decoded, detected
 from tasks.steps.parse.wide import ascii_compatible
 
 __all__ = ["UTF8", "Decoder", "ascii_compatible", "decoder", "repair_utf8"]
@@ -39,9 +39,7 @@ _MULTIBYTE_PER_STRAY: Final = 2  # well-formed characters per bad one: no legacy
 # it is a copyright sign or a foreign name, in WHATWG's default for text that nobody declared.
 _ASCII_PER_STRAY: Final = 300
 _HIDDEN: Final = re.compile(rb"<(script|style)\b.*?(?:</\1|\Z)|<[^>]*+>", re.IGNORECASE | re.DOTALL)
-_HIGH: Final = re.compile(rb"[\x80-\xff]")
 _MAX_STRAY: Final = 1000
-_ESCAPED: Final = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +141,15 @@ def _fits(body: bytes, codec: str) -> bool:
 def _stray(body: bytes) -> int:
     """Return how many bytes keep the body from being UTF-8, as far as it nearly is; else 0."""
     text = body.decode(errors="surrogateescape")
-    stray = len(_ESCAPED.findall(text))
-    multibyte = sum(not character.isascii() for character in text) - stray
+    stray = len(text) - len(text.encode(errors="ignore").decode())  # an escaped byte is no character
+    multibyte = len(text) - len(text.encode("ascii", "ignore")) - stray
     return stray if stray <= _MAX_STRAY and stray * _MULTIBYTE_PER_STRAY <= multibyte else 0
 
 
 def _rare(body: bytes) -> int:
     """Return how many bytes keep the body from being ASCII, as far as they are as rare as in English; else 0."""
     text = _HIDDEN.sub(b"", body)
-    stray = len(_HIGH.findall(body))
+    stray = beyond_ascii(body)
     return stray if stray <= _MAX_STRAY and stray * _ASCII_PER_STRAY <= len(text) else 0
 
 

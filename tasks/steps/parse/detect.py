@@ -16,7 +16,7 @@ import cchardet
 import charset_normalizer
 
 _SAMPLE: Final = 64 * 1024  # bytes that detection looks at
-_HIGH: Final = re.compile(rb"[\x80-\xff]")
+_HIGH: Final = bytes(range(0x80, 0x100))
 _ENOUGH: Final = 100  # bytes beyond ASCII, by which the script's letters can be told by how often they come
 _LATIN: Final = frozenset({"cp1250", "cp1252", "cp1254", "cp1257", "iso8859-2", "iso8859-15"})
 _OTHERS: Final = frozenset(
@@ -43,7 +43,7 @@ def detected(body: bytes) -> str | None:
     codec = codec_of(cchardet.detect(sample)["encoding"])
     if codec is None or codec not in _LATIN | _OTHERS:
         return None
-    if codec not in _LATIN and len(_HIGH.findall(sample)) < _ENOUGH and not _second_opinion(sample, codec):
+    if codec not in _LATIN and beyond_ascii(sample) < _ENOUGH and not _second_opinion(sample, codec):
         return None
     text = decoded(body, codec)
     return None if text is None or _C1.search(text) else codec
@@ -56,6 +56,11 @@ def codec_of(name: str | None) -> str | None:
     except LookupError:
         return None
     return SUPERSETS.get(found, found)
+
+
+def beyond_ascii(body: bytes) -> int:
+    """Return how many bytes are none of ASCII."""
+    return len(body) - len(body.translate(None, _HIGH))
 
 
 def decoded(body: bytes, codec: str) -> str | None:

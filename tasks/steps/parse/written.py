@@ -30,6 +30,7 @@ _PARTS: Final = r"""
   | (?P<number>[0-9]{1,4})(?:er|st|nd|rd|th|o)?(?![\w:])
   | (?P<name>%(words)s)(?!\w)
 """
+_LENGTHS: Final = ([1, 4], [2, 4])
 _NOON: Final = 12
 _NO_HOUR: Final = 99
 _FIGURES: Final = re.compile("[0-9:h]+")
@@ -89,8 +90,10 @@ def written(text: str) -> Written | None:
 
 def starts_written(text: str) -> bool:
     """Tell whether the text is how a date with a month's name begins, in a language other than English."""
+    if len(text) > _LONGEST:
+        return False
     plain = folded(text)
-    return len(text) <= _LONGEST and any(_begins(plain, one) for one in words_by_language() if one != "en")
+    return any(_begins(plain, one) for one in words_by_language() if one != "en")
 
 
 def _plain(text: str) -> str | None:
@@ -105,15 +108,23 @@ def _in_language(plain: str, language: str) -> Written | None:
     if not tokens or tokens[-1].end() != len(plain):
         return None
     words = words_by_language()[language]
-    numbers = [one["number"] for one in tokens if one["number"]]
-    clocks = [one for one in tokens if one["clock"]]
+    numbers = _day_and_year([one["number"] for one in tokens if one["number"]])
     month, weekday = _names([one["name"] for one in tokens if one["name"]], words)
-    days, years = ([one for one in numbers if (len(one) > 2) is wide] for wide in (False, True))  # noqa: PLR2004 (digits)
-    if month is None or len(days) != 1 or len(years) != 1 or len(years[0]) != 4 or len(clocks) > 1:  # noqa: PLR2004
+    clocks = [one for one in tokens if one["clock"]]
+    if numbers is None or month is None or len(clocks) > 1:
         return None
     clock, east = (_clock(clocks[0]), _minutes_east(clocks[0])) if clocks else (None, None)
-    solar, number = month
-    return Written(solar, int(years[0]), number, int(days[0]), clock, weekday, east)
+    (day, year), (solar, number) = numbers, month
+    return Written(solar, year, number, day, clock, weekday, east)
+
+
+def _day_and_year(numbers: list[str]) -> tuple[int, int] | None:
+    """Return the numbers of one or two figures and of four, in whatever order; None unless there are these two."""
+    short_first = sorted(numbers, key=len)
+    if [len(one) for one in short_first] not in _LENGTHS:
+        return None
+    day, year = map(int, short_first)
+    return day, year
 
 
 def _names(names: list[str], words: Words) -> tuple[tuple[bool, int] | None, int | None]:
