@@ -71,7 +71,7 @@ def _profile(penstock: Penstock, port: int, **more: object) -> None:
         **more,
     }
     penstock.home.mkdir(parents=True, exist_ok=True)
-    lines = "\n".join(f"{name} = {value}" for name, value in fields.items())
+    lines = "\n".join(f"{name} = {value}" for name, value in fields.items() if value is not None)
     (penstock.home / "sources.toml").write_text(f"[sources.small]\n{lines}\n", encoding="utf-8")
 
 
@@ -155,3 +155,23 @@ def test_a_private_address_is_not_fetched_unless_the_profile_names_it(quick: Pen
     assert not server.asked
     (row,) = quick.json("failures")
     assert (row["error_class"], row["state"]) == ("Unsafe", "dead")
+
+
+def test_the_entries_of_a_feed_are_followed_to_their_articles(quick: Penstock, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.xml"
+    with _serve({"1": [(200, _page("1"))], "2": [(200, _page("2")[:-9]), (200, _page("2"))]}) as server:
+        site = f"http://127.0.0.1:{server.server_address[1]}/news"
+        _profile(quick, server.server_address[1], item_url=None)
+        entries = "".join(f"<item><link>{site}/{item}?utm_source=rss</link></item>" for item in ("1", "2"))
+        feed.write_text(f"<rss><channel><title>The small site</title>{entries}</channel></rss>", encoding="utf-8")
+        quick.run("push", "--source", "small", "--url", f"{site}/feed", feed)
+        quick.run("work", "--drain")
+        assert server.asked == {"1": 1, "2": 2}
+    found = {key: (one["parser"], one["depth"], one["parent"]) for key, one in quick.export().items()}
+    assert found == {
+        f"small/{site}/feed": ("feed", 0, None),
+        f"small/{site}/1": ("vardump", 1, f"{site}/feed"),
+        f"small/{site}/2": ("vardump", 1, f"{site}/feed"),
+    }
+    assert quick.json("status")["failures"].get("waiting", 0) == 0
+    assert quick.json("audit")["balanced"] is True
