@@ -17,7 +17,7 @@ from tasks.steps.parse import document
 from tasks.steps.parse.charset import Decoder, ascii_compatible, decoder
 from tasks.steps.parse.dates import published
 from tasks.steps.parse.markup import paragraphs_of_text, paragraphs_of_tree
-from tasks.steps.parse.related import Row, listed
+from tasks.steps.parse.related import Row, listed, media_kind
 from tasks.steps.parse.xml import Element, local_name, namespace, plain_names, tree_of_xml
 
 VERSION: Final = 1
@@ -33,6 +33,8 @@ _PREFIXES: Final = {
 _BODY: Final = ("content:encoded", "content", "description", "summary", "dc:description")
 _ABOUT: Final = ("description", "subtitle", "tagline", "dc:description")  # of a feed
 _PUBLISHED: Final = ("pubDate", "published", "dc:date", "dcterms:issued", "dcterms:created", "issued")
+_MODIFIED: Final = ("updated", "dcterms:modified", "modified")
+_CATEGORIES: Final = ("category", "dc:subject", "media:keywords")
 _LANGUAGE: Final = ("language", "dc:language")
 _PICTURES: Final = ("enclosure", "media:content", "media:thumbnail")
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -78,6 +80,9 @@ def _article(entry: Element, channel: Element, payload: Payload, profile: Source
         language=_language(entry, parts, about),
         authors=tuple(document.author_names(_authors(parts))),
         canonical_url=_link(entry, parts, payload.url),
+        modified_at=published(_text(parts, _MODIFIED), profile),
+        tags=tuple(dict.fromkeys(_tags(parts))),
+        image=next(filter(_is_image, _pictures(parts, payload.url)), None),
         repaired=decode.repaired,
     )
 
@@ -105,8 +110,27 @@ def _row(entry: Element, base: str | None) -> Row | None:
     parts = _parts(entry)
     link = _link(entry, parts, base)
     name = canonical_url(link) if link else _text(parts, ("guid", "id"))
-    picture = next((url for one in _PICTURES for part in parts.get(one, ()) if (url := part.get("url"))), None)
-    return (name, _title(parts), normal_url(picture, base) if picture else None) if name else None
+    return (name, _title(parts), next(_pictures(parts, base), None)) if name else None
+
+
+def _pictures(parts: Parts, base: str | None) -> Iterator[str]:
+    """Yield the URLs of the entry's pictures and films, absolute."""
+    for name in _PICTURES:
+        for part in parts.get(name, ()):
+            if (url := document.absolute(part.get("url"), base)) is not None:
+                yield url
+
+
+def _is_image(url: str) -> bool:
+    return media_kind(url) == "image"
+
+
+def _tags(parts: Parts) -> Iterator[str]:
+    """Yield the entry's categories: RSS has them as texts, Atom as attributes."""
+    for name in _CATEGORIES:
+        for part in parts.get(name, ()):
+            text = document.plain(part.get("label") or part.get("term") or part.text)
+            yield from (text,) if text else ()
 
 
 def _parts(element: Element) -> Parts:
