@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from tasks.base import Context, Limits
+from tasks.compare import compare_due
 from tasks.errors import (
     HostDown,
     MemoryLimit,
@@ -535,3 +536,33 @@ def test_upkeep_deletes_old_deliveries_but_none_that_waits_in_the_stream(ctx: Co
     assert pull(later) == {"revision": 1}
     assert keep(replace(ctx, clock=_Later(92 * 86_400)))["deliveries_pruned"] == 0  # it was handled just now
     assert audit(ctx.stream, store).balanced  # type: ignore[arg-type]
+
+
+def test_texts_are_compared_a_portion_at_a_time_until_none_is_due(
+    ctx: Context, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.store.near.PORTION", 2)
+    _push(ctx, *_alike(5))
+    assert pull(ctx) == {"new": 5}
+    rests: list[float] = []
+
+    def rest(seconds: float) -> bool:
+        rests.append(seconds)
+        return False
+
+    assert compare_due(replace(ctx, wait=rest)) == {"texts_compared": 5}
+    assert len(rests) == 2
+    assert compare_due(ctx) == {}
+    assert sorted(len(one["near_duplicates"]) for one in store.export()) == [4] * 5
+
+
+def test_a_worker_that_is_to_stop_compares_no_more(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.store.near.PORTION", 1)
+    _push(ctx, *_alike(3))
+    assert pull(ctx) == {"new": 3}
+    assert compare_due(replace(ctx, wait=lambda _: True)) == {"texts_compared": 1}
+
+
+def _alike(count: int) -> list[bytes]:
+    words = " ".join(f"word{at}" for at in range(60))
+    return [page((f"{words} {at}",), ()) for at in range(count)]

@@ -41,8 +41,8 @@ _ENTER: Final = statement(
 # What is deleted is what is returned: a row with a lower id may become visible between two statements.
 _TAKE: Final = """DELETE FROM near_due WHERE id IN (SELECT id FROM near_due WHERE id > ? ORDER BY id LIMIT ?)
   RETURNING id, content, head, sketch"""
-_IS_DUE: Final = """SELECT 1 WHERE EXISTS (SELECT 1 FROM near_due)
-  OR EXISTS (SELECT 1 FROM job WHERE name = 'texts_sketched' AND position <> '')"""
+_CHORES_DUE: Final = """SELECT name FROM job WHERE name = 'texts_sketched' AND position <> ''
+  UNION ALL SELECT 'texts_compared' WHERE EXISTS (SELECT 1 FROM near_due)"""
 _STORED: Final = statement(
     """SELECT near_text.content, near_text.cluster, near_text.sketch
     FROM {rows} JOIN near_text ON near_text.content = r.content""",
@@ -82,9 +82,9 @@ def _head(content_hash: str) -> str:
     return content_hash[2:14]
 
 
-def is_due(tx: Transaction) -> bool:
-    """Tell whether there is a text to be compared, or a page of before r0006 to be sketched."""
-    return bool(tx.run(_IS_DUE))
+def chores_due(tx: Transaction) -> list[str]:
+    """Return which of the chores there is something to do for, by the names under which ``job`` has them."""
+    return [row[0] for row in tx.run(_CHORES_DUE)]
 
 
 def sketch_earlier(tx: Transaction, position: Position) -> tuple[int, Position]:

@@ -156,14 +156,13 @@ class SqlStore:
 
     def compare_texts(self, *, now: int) -> tuple[Mapping[str, int], bool]:
         """See ``Store``."""
-        if not self.texts_are_due():  # so that an idle system writes nothing
-            return {}, False
-        steps = {name: self._write(partial(upkeep.near_chore, name=name, now=now)) for name in upkeep.NEAR_CHORES}
+        due = self._read(near.chores_due)  # so that an idle system writes nothing
+        steps = {name: self._write(partial(upkeep.near_chore, name=name, now=now)) for name in due}
         return {name: step.done for name, step in steps.items()}, any(step.more for step in steps.values())
 
     def texts_are_due(self) -> bool:
         """Tell whether there are texts that have not been compared."""
-        return self._read(near.is_due)
+        return bool(self._read(near.chores_due))
 
     def take_turn(self, name: str, *, every_us: int, now: int) -> bool:
         """See ``Store``."""

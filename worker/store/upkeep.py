@@ -67,11 +67,8 @@ def chore(tx: Transaction, name: str, keep: Retention, *, now: int) -> Step:
     return step(tx, name, portion, every_us=every_us, now=now)
 
 
-NEAR_CHORES: Final = ("texts_sketched", "texts_compared")
-
-
 def near_chore(tx: Transaction, name: str, *, now: int) -> Step:
-    """Do a portion of one of ``NEAR_CHORES``. The first one ends for good, the second one has to be done at once."""
+    """Do a portion of one of ``near.chores_due``. One ends for good, the other has to be done at once."""
     if name == "texts_sketched":
         return step(tx, name, near.sketch_earlier, every_us=now, now=now)
     return step(tx, name, near.compare, every_us=0, now=now)
