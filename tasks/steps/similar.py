@@ -36,7 +36,7 @@ _CHANCE: Final = 1 / 256  # that two values of eight bits are equal
 _UPPER: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ASCII_MARKS: Final = b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 _PLAIN: Final = bytes.maketrans(_UPPER + _ASCII_MARKS, _UPPER.lower() + b" " * len(_ASCII_MARKS))
-# Punctuation of Latin-1, of all scripts, Arabic, Indic, CJK and its wide forms of ASCII.
+# Punctuation of Latin-1, of all scripts, Arabic, Indic, CJK, and the wide forms of ASCII.
 _MARKS: Final = re.compile(
     "[\u00a1\u00a7\u00ab\u00b6\u00b7\u00bb\u00bf\u2010-\u205e\u060c\u061b\u061f\u06d4\u0964\u0965\u3000-\u303f"
     "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]+"
@@ -50,7 +50,7 @@ _HEAD: Final = 1 + _VALUES
 
 
 def sketch(paragraphs: Sequence[str]) -> bytes | None:
-    """Return what is kept of a text: version, values, keys; 209 bytes, few less where it repeats itself.
+    """Return what is kept of a text: version, values, keys; 209 bytes, or less where it repeats itself.
 
     None where it is too short to tell.
     """
