@@ -123,7 +123,10 @@ def _print_cluster(one: Mapping[str, Any]) -> None:
         )
 
 
-_HEAD = ("title", "published_at", "authors", "wire_service", "desk_code", "language", "url", "duplicate_of")
+_HEAD = (
+    "title", "published_at", "modified_at", "authors", "section", "tags", "wire_service", "desk_code", "language",
+    "url", "duplicate_of",
+)  # fmt: skip
 
 
 def _print_page(record: Mapping[str, Any]) -> None:
