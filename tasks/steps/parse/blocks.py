@@ -59,13 +59,7 @@ _LEAST: Final = {"p": _PARAGRAPH, "dd": _ITEM, "li": _ITEM, "td": _ITEM}
 _WIDE: Final = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uff00-\uffef]")
 _WIDE_WORTH: Final = 2  # an ideograph or a syllable says as much as two or three letters
 _SAMPLE: Final = 100  # characters
-_NAMES: Final = frozenset({"class", "id"})
-_HIDING: Final[Mapping[str, Callable[[str], bool]]] = {
-    "aria-hidden": lambda value: value == "true",
-    "hidden": lambda _: True,
-    "style": lambda value: "display:none" in value.replace(" ", ""),
-}
-_NAME_LENGTH: Final = 200  # characters of a class or an ID that are looked at
+_NAME_LENGTH: Final = 200  # characters of an attribute that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,16 +193,8 @@ class _Walk:
 
     def _block(self, lines: tuple[str, ...], element: int, tag: str) -> Block:
         length = sum(map(len, lines))
-        return Block(
-            at=len(self.blocks),
-            lines=lines,
-            length=length,
-            linked=self._linked,
-            prose=_prose(lines[0], length, self._linked, tag),
-            tag=tag,
-            element=element,
-            parent=self._inside[-2][0],
-        )
+        prose = _prose(lines[0], length, self._linked, tag)
+        return Block(len(self.blocks), lines, length, self._linked, prose, tag, element, self._inside[-2][0])
 
 
 def _prose(start: str, length: int, linked: int, tag: str) -> int:
@@ -224,15 +210,18 @@ def _is_wide(text: str) -> bool:
 
 def is_doubtful(element: Element) -> bool:
     """Tell whether the element is hidden, or its class or ID is that of something beside an article."""
-    for name, value in element.items():
-        if name in _NAMES:
-            if _is_of_doubtful(value[:_NAME_LENGTH]):
-                return True
-        elif name in _HIDING and _HIDING[name](value):
-            return True
-    return False
+    return any(name in _TELLING and _TELLING[name](value[:_NAME_LENGTH]) for name, value in element.items())
 
 
 @lru_cache(maxsize=4096)
 def _is_of_doubtful(name: str) -> bool:
     return not _DOUBTFUL.isdisjoint(map(str.lower, _WORD.findall(name)))
+
+
+_TELLING: Final[Mapping[str, Callable[[str], bool]]] = {
+    "aria-hidden": lambda value: value == "true",
+    "class": _is_of_doubtful,
+    "hidden": lambda _: True,
+    "id": _is_of_doubtful,
+    "style": lambda value: "display:none" in value.replace(" ", ""),
+}
