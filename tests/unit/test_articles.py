@@ -314,7 +314,10 @@ def test_outlinks_are_those_of_the_article_absolute_and_once() -> None:
         "<a href='/news/1?utm_source=x#a'>one</a> <a href='https://quay.example/news/1'>again</a> <a href='#top'>up</a>"
         "<a href='mailto:a@quay.example'>mail</a> <a href='//port.example/chart'>chart</a> <a href='http://['>no</a>"
     )
-    article = f"<article>{paragraphs(SENTENCES[0] + links, *SENTENCES[1:])}</article>"
+    related = "<div class=related><a href='/news/9'>nine</a></div>"
+    article = (
+        f"<article>{paragraphs(SENTENCES[0] + links, *SENTENCES[1:3])}{related}{paragraphs(*SENTENCES[3:])}</article>"
+    )
     menu = "<ul class=menu><li><a href=/sea>Sea</a></li></ul><div><a href=/about>About</a></div>"
     found = page(menu + article)
     assert found.outlinks == ("https://quay.example/news/1", "https://port.example/chart")

@@ -41,16 +41,16 @@ def dense_text(body: Element) -> Dense:
     """Return the article of a page's body; no paragraphs where none of its text is prose."""
     page = outline(body)
     kept = _undoubted(page)
-    start, end = _place(Outline(kept, page.ends))
-    article = _cut([block for block in kept if start <= block.element < end])
+    start, end = _place(kept)
+    article = _cut([block for block in kept.blocks if start <= block.element < end])
     return Dense(
         tuple(line for block in article if _is_text(block) for line in block.lines),
-        tuple(link for element, link in page.links if start <= element < end),
+        tuple(link for element, link in kept.links if start <= element < end),
         confirmed=_confirms(_densest_run(page.blocks), article),
     )
 
 
-def _undoubted(page: Outline) -> list[Block]:
+def _undoubted(page: Outline) -> Outline:
     """Leave out the doubtful elements, but for those that hold much of the page's prose."""
     sums = page.sums(block.prose for block in page.blocks)
     most = _DOUBTFUL_SHARE * sums[-1]
@@ -60,7 +60,8 @@ def _undoubted(page: Outline) -> list[Block]:
             marks[element] += 1
             marks[page.ends[element]] -= 1
     depth = list(accumulate(marks))
-    return [block for block in page.blocks if not depth[block.element]]
+    blocks = [block for block in page.blocks if not depth[block.element]]
+    return Outline(blocks, page.ends, links=[link for link in page.links if not depth[link[0]]])
 
 
 def _place(page: Outline) -> tuple[int, int]:
