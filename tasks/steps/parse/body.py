@@ -60,26 +60,28 @@ def article_body(tree: lxml.html.HtmlElement, page: bytes, article: document.Obj
     tier = _trusted(found, tree, page, stated)
     if tier is not None:
         return Body(found.paragraphs, tier, found.links)
-    if stated and _is_part(found.paragraphs, stated):
+    if _is_part(found.paragraphs, stated):
         return Body(stated, "structured", found.links)
     return Body(_careful(tree, page, stated, found.paragraphs), "careful", found.links)
 
 
 def _trusted(found: Dense, tree: lxml.html.HtmlElement, page: bytes, stated: Paragraphs) -> Tier | None:
-    """Return the tier of what confirms the fast answer; None where nothing does, or JSON-LD has more of it."""
-    if not found.paragraphs:
+    """Return the tier of what confirms the fast answer, the cheapest first; None where nothing does.
+
+    None, too, where JSON-LD has more of the same text than the page shows.
+    """
+    if not found.paragraphs or _is_part(found.paragraphs, stated):
         return None
-    if stated:
-        if _confirms(stated, found.paragraphs):
-            return "structured"
-        if _is_part(found.paragraphs, stated):
-            return None
     if found.confirmed:
         return "fast"
-    marked = body_of(tree, page)
-    if marked is not None and _confirms(paragraphs_of_tree(marked), found.paragraphs):
+    if any(_confirms(other, found.paragraphs) for other in (stated, _marked(tree, page))):
         return "structured"
     return "fast" if _confirms(_second_opinion(page), found.paragraphs) else None
+
+
+def _marked(tree: lxml.html.HtmlElement, page: bytes) -> Paragraphs:
+    body = body_of(tree, page)
+    return () if body is None else paragraphs_of_tree(body)
 
 
 def _second_opinion(page: bytes) -> Paragraphs:
@@ -107,6 +109,8 @@ def _shingles(paragraphs: Paragraphs) -> set[tuple[str, ...]]:
 
 def _is_part(text: Paragraphs, whole: Paragraphs) -> bool:
     """Tell whether a text is but a part of another one, as where a page shows the beginning to all."""
+    if sum(map(len, text)) >= NOT_MISSED * sum(map(len, whole)):
+        return False
     part, all_of_it = _shingles(text), _shingles(whole)
     both = len(part & all_of_it)
     return both >= CONFIRMED * len(part) and both < NOT_MISSED * len(all_of_it)
