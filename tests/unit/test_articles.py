@@ -117,6 +117,22 @@ def test_teasers_comments_and_captions_are_no_part_of_the_article() -> None:
     assert page(f"<main><div>{body}</div>{aside}{comments}</main>").paragraphs == SENTENCES
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "<SCRIPT>if (1 < 2) write('<p>An advertisement that is long enough to be taken for prose.</p>')</SCRIPT >",
+        "<script async data-of='a>b'>x</script>",
+        "<script>x = '<script>y'</script>",
+        "<!-- <script> -->",
+        "<i title='<script>'></i>",
+        "<script src=/a.js></script><!-- </script> -->",
+    ],
+)
+def test_scripts_go_without_any_text_around_them(script: str) -> None:
+    between = f"{script}<p>{SENTENCES[2]}</p><script>z</script>"
+    assert page(f"<div>{paragraphs(*SENTENCES[:2])}{between}{paragraphs(*SENTENCES[3:])}</div>").paragraphs == SENTENCES
+
+
 @pytest.mark.parametrize("wrapper", ["has-sidebar", "ad-free newsletter", "comments"])
 def test_a_doubtful_class_around_the_whole_article_does_not_hide_it(wrapper: str) -> None:
     assert page(f"<div class='{wrapper}'>{ARTICLE}</div>").paragraphs == SENTENCES

@@ -75,6 +75,8 @@ HOSTILE = {
     + b"<p>the same few words again and again, as if it were an article" * 20_000
     + b"</html>",
     "breaks without end": b"<html><body><article><div>" + b"a word and another one<br>" * 40_000 + b"</html>",
+    "scripts that never end": b"<html><script \"'" * 40_000 + b"<p>x</html>",
+    "scripts without end": b"<html>" + b"<script><" * 45_000 + b"</html>",
     "too many bytes": b"<html><body><p>" + b"x " * 1_100_000 + b"</html>",
     "unclosed quotes": b"<html><a \"'" * 4_000 + b"</html>",
     "nested JSON": b"[" * 100_000,
