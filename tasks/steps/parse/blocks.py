@@ -35,6 +35,7 @@ _SILENT: Final = frozenset(
     }
 )  # fmt: skip
 _NOT_INLINE: Final = BLOCKS | _SILENT | {"a", "br"}
+_ARTICLES: Final = frozenset({"article", "main"})  # what is a header outside of these is the site's
 _LISTS: Final = frozenset({"dl", "li", "ol", "small", "table", "ul"})  # what is named so here is no article
 _TRUSTED: Final = frozenset(
     {"body", "article", "main", "li", "tr", "td", "th", "tbody", "thead", "h1", "h2", "h3", "h4", "h5", "h6"}
@@ -164,7 +165,7 @@ class _Walk:
 
     def _open(self, element: Element, tag: str) -> bool:
         doubtful = tag not in _TRUSTED and (tag == "form" or is_doubtful(element))
-        if doubtful and tag in _LISTS:
+        if (doubtful and tag in _LISTS) or (tag == "header" and not self._in_article()):
             return False
         if self._pieces or self._lines:
             self._flush()
@@ -173,6 +174,9 @@ class _Walk:
         self._inside.append((len(self.ends), tag))
         self.ends.append(len(self.ends) + 1)
         return True
+
+    def _in_article(self) -> bool:
+        return any(tag in _ARTICLES for _, tag in self._inside)
 
     def _add(self, text: str) -> None:
         self._pieces.append(text)
