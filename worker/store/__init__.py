@@ -3,7 +3,7 @@
 ``sql_store`` is the way in; each of its methods is a transaction of one module, and each module is about one noun:
 ``pages``, ``revisions``, ``contents``, ``payloads``, ``items``, ``failures``, ``deliveries`` are the tables (``told``,
 ``mentions`` and ``known`` belong to revisions and items), ``commit`` and ``retry`` put them together, ``frontier`` is
-the items as work, ``near`` the texts that are compared, ``drift`` what is found of each field, ``records``, ``clusters``,
+the items as work, ``near`` the texts that are compared, ``drift`` what is found of fields, ``records``, ``clusters``,
 ``triage`` and ``ledger`` are what the operator asks, ``reparse`` and ``archive`` what the stored bytes are for.
 ``sqlite`` and ``postgres`` are the dialects, ``migrations`` how the tables came to be.
 """
