@@ -23,7 +23,7 @@ class Penstock(Peer):
     name = "penstock"
     settings = (
         "`penstock work --only ingest --concurrency 2` and defaults: inbox, raw archive, revisions, frontier, limits, "
-        "logging; pushed with `worker.producer.Producer`."
+        "logging, without near-duplicates, whose cost is told in similar.md; pushed with `worker.producer.Producer`."
     )
     arguments: ClassVar[tuple[str, ...]] = ("work", "--only", "ingest")
 
@@ -55,6 +55,8 @@ class Penstock(Peer):
             "PENSTOCK_STORE_URL": self.store_url(room),
             "PENSTOCK_SOURCES": str(self._profiles(room)),
             "PENSTOCK_NAMESPACE": NAMESPACE,
+            # No other peer looks for them. What they cost is measured by ``benchmarks.similar cost``.
+            "PENSTOCK_NEAR_DUPLICATES": "off",
         }
 
     def handled(self, room: Room) -> int:

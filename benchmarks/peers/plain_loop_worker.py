@@ -21,7 +21,7 @@ BLOCK_MS: Final = 500
 
 def main() -> None:
     """Handle batches until the process is stopped."""
-    store = open_store(os.environ[work.STORE_URL])
+    store = open_store(os.environ[work.STORE_URL], near=False)
     client = connect(os.environ[work.REDIS_URL])
     stream = PageStream(client, namespace=NAMESPACE, high_water=0, lease_ms=600_000, max_body=MAX_BODY)
     stream.epoch()
