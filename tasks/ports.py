@@ -6,7 +6,7 @@ Times are integers, microseconds since the Unix epoch, UTC. Every method may rai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -267,8 +267,11 @@ class Store(Protocol):
     def add_fields(self, found: Mapping[str, Mapping[str, Tally]], *, span: int) -> None:
         """Add what pages had of each field, by source, to a span's counts; see ``steps.drift``."""
 
-    def watch_fields(self, *, now: int) -> list[Drift]:
-        """Hold each source's last pages against those before; return what broke since the last time, and is over."""
+    def watch_fields(self, *, now: int) -> Iterator[Drift]:
+        """Hold each source's last pages against those before; yield what broke since the last time, and is over.
+
+        Source by source, so that what was found is told though the store goes away in between.
+        """
 
     def note_accepted(self, *, epoch: str, accepted: int, first_waiting: str | None, now: int) -> Noted:
         """Note the epoch's accepted count, which only grows; make items due again whose payloads Redis has lost.

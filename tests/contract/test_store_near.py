@@ -172,6 +172,16 @@ def test_what_a_second_parse_makes_of_a_page_is_compared(store: SqlStore) -> Non
     assert of(store, "s/2") == ["s/1"]
 
 
+def test_what_is_due_waits_where_it_is_switched_off(store_url: str) -> None:
+    with closing(open_store(store_url)) as on, closing(open_store(store_url, near=False)) as off:
+        commit(on, page("1", text("a")), page("2", text("a", more="x")))
+        assert not off.texts_are_due()
+        assert compare(off) == 0
+        assert on.texts_are_due()
+        assert compare(on) == 2
+        assert clusters(off) == [["s/1", "s/2"]]
+
+
 def test_nothing_is_left_where_it_is_switched_off(store_url: str) -> None:
     with closing(open_store(store_url, near=False)) as store:
         commit(store, page("1", text("a")), page("2", text("a", more="x")))

@@ -156,13 +156,16 @@ class SqlStore:
 
     def compare_texts(self, *, now: int) -> tuple[Mapping[str, int], bool]:
         """See ``Store``."""
-        due = self._read(near.chores_due)  # so that an idle system writes nothing
+        due = self._near_due()  # so that an idle system writes nothing
         steps = {name: self._write(partial(upkeep.near_chore, name=name, now=now)) for name in due}
         return {name: step.done for name, step in steps.items()}, any(step.more for step in steps.values())
 
     def texts_are_due(self) -> bool:
-        """Tell whether there are texts that have not been compared."""
-        return bool(self._read(near.chores_due))
+        """Tell whether there are texts to be compared, which are not when that is switched off."""
+        return bool(self._near_due())
+
+    def _near_due(self) -> list[str]:
+        return self._read(near.chores_due) if self._near else []
 
     def take_turn(self, name: str, *, every_us: int, now: int) -> bool:
         """See ``Store``."""
@@ -202,10 +205,10 @@ class SqlStore:
         """See ``Store``."""
         self._write(lambda tx: drift.add(tx, found, span))
 
-    def watch_fields(self, *, now: int) -> list[Drift]:
-        """See ``Store``. A transaction for each source."""
-        sources = self._write(lambda tx: drift.active(tx, now))
-        return [one for source in sources for one in self._write(partial(drift.look, source=source, now=now))]
+    def watch_fields(self, *, now: int) -> Iterator[Drift]:
+        """See ``Store``. A transaction for each source; what it found is yielded before the next one begins."""
+        for source in self._write(lambda tx: drift.active(tx, now)):
+            yield from self._write(partial(drift.look, source=source, now=now))
 
     def field_drifts(self) -> list[dict[str, Any]]:
         """Return source, field, kind, since, before and after of each break that is there."""
