@@ -28,6 +28,7 @@ _TAGS: Final = ("keywords", "tags", "topics")
 _IMAGE: Final = ("image", "lead_image", "leadImage", "featured_image", "featuredImage", "image_url", "imageUrl")
 _IMAGE_URL: Final = ("url", "contentUrl", "src", "@id")  # where an object keeps the address
 _AUTHORS: Final = ("authors", "author", "byline", "creator")
+_REFERRED: Final = (*_AUTHORS, "image")  # what objects of a graph name by @id
 _LANGUAGE: Final = ("inLanguage", "language", "lang")
 _URL: Final = ("url", "canonical_url", "canonicalUrl", "link", "mainEntityOfPage")
 _RELATED: Final = ("related", "related_items", "relatedItems", "related_articles", "relatedArticles")
@@ -126,20 +127,32 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def authors(obj: Obj, others: Iterable[Obj] = ()) -> tuple[str, ...]:
-    """Return the authors' names, each once; ``others`` are the objects that JSON-LD may refer to by ``@id``."""
+def authors(obj: Obj) -> tuple[str, ...]:
+    """Return the authors' names, each once; an ``@id`` is no name."""
     for key in _AUTHORS:
-        found = [_referred(one, others) for one in _listed(obj.get(key))]
-        if names := tuple(author_names(map(plain, found))):
+        if names := tuple(author_names(plain(_without_id(one)) for one in _listed(obj.get(key)))):
             return names
     return ()
 
 
-def _referred(value: Any, others: Iterable[Obj]) -> Any:
-    """Return the object that a bare ``{"@id": …}`` refers to, None where there is none; any other value as it is."""
-    if not isinstance(value, dict) or set(value) - {"@type"} != {"@id"}:
-        return value
-    return next((one for one in others if one.get("@id") == value["@id"] and "name" in one), None)
+def _without_id(value: Any) -> Any:
+    return {key: inner for key, inner in value.items() if key != "@id"} if isinstance(value, dict) else value
+
+
+def resolved(article: Obj, objects: Sequence[Obj]) -> Obj:
+    """Return a JSON-LD article with the objects in place that its authors and image name by ``@id``."""
+    by_id = {one["@id"]: one for one in reversed(objects) if isinstance(one.get("@id"), str) and not _is_reference(one)}
+    return {**article, **{key: _referred(article[key], by_id) for key in _REFERRED if key in article}}
+
+
+def _referred(value: Any, by_id: Mapping[str, Obj]) -> Any:
+    if isinstance(value, list):
+        return [_referred(one, by_id) for one in value if not isinstance(one, list)]
+    return by_id.get(value["@id"], value) if _is_reference(value) else value
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() <= {"@id", "@type"} and isinstance(value.get("@id"), str)
 
 
 def author_names(values: Iterable[str | None]) -> Iterator[str]:

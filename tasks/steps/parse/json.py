@@ -27,7 +27,7 @@ def parse_json(payload: Payload, profile: SourceProfile) -> ParsedPage:
         raise Truncated("the payload is empty")
     decode = decoder(body, payload.content_type)
     loaded = _load(decode(body))
-    obj = _article(loaded)
+    obj = document.resolved(_article(loaded), document.objects(loaded))
     published_raw, published_at = _published(obj, profile)
     return ParsedPage(
         parser="json",
@@ -37,7 +37,7 @@ def parse_json(payload: Payload, profile: SourceProfile) -> ParsedPage:
         published_raw=published_raw,
         paragraphs=document.paragraphs(obj),
         language=document.language(obj),
-        authors=document.authors(obj, document.objects(loaded)),
+        authors=document.authors(obj),
         related=related_of_list(document.related_list(obj)),
         canonical_url=document.url(obj, payload.url),
         modified_at=published(document.modified(obj), profile),

@@ -44,7 +44,6 @@ _META: Final[_Names] = {
     "inLanguage": ("inlanguage", "content-language"),
 }  # fmt: skip
 _DIVIDERS: Final = tuple("|-–—·•:»")  # noqa: RUF001 (between a title and the site's name)
-_REFERRED: Final = ("author", "image")  # what objects of a graph name by @id
 _TAGS: Final = ("a", "article", "base", "h1", "html", "link", "meta", "script", "time", "title")
 _MAX_LINKS: Final = 1000  # that are looked at
 _MAX_OUTLINKS: Final = 500
@@ -106,7 +105,7 @@ def json_ld(parts: Parts) -> document.Obj:
         if (script.get("type") or "").strip().lower() == "application/ld+json":
             found += document.objects(_loaded(script.text or ""))
     article = next((obj for obj in found if document.is_article(obj)), None)
-    return {} if article is None else _with_referred(article, found)
+    return {} if article is None else document.resolved(article, found)
 
 
 def outlinks(links: Iterable[str], meta: Metadata) -> tuple[str, ...]:
@@ -150,19 +149,6 @@ def _loaded(text: str) -> Any:
         return orjson.loads(text.strip().strip(";"))
     except orjson.JSONDecodeError:
         return None  # the page itself still speaks
-
-
-def _with_referred(article: document.Obj, objects: Iterable[document.Obj]) -> document.Obj:
-    by_id = {obj["@id"]: obj for obj in objects if isinstance(obj.get("@id"), str) and len(obj) > 1}
-    return {**article, **{key: _referred(article[key], by_id) for key in _REFERRED if key in article}}
-
-
-def _referred(value: Any, by_id: Mapping[str, document.Obj]) -> Any:
-    if isinstance(value, list):
-        return [_referred(one, by_id) for one in value if not isinstance(one, list)]
-    if isinstance(value, dict) and value.keys() == {"@id"} and isinstance(value["@id"], str):
-        return by_id.get(value["@id"], value)
-    return value
 
 
 def _meta(parts: Parts) -> dict[str, list[str]]:
