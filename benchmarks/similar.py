@@ -15,7 +15,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -35,7 +35,7 @@ LENGTHS: Final = (60, 900)  # words of the shortest and of the longest text, eve
 PAGE_CHARACTERS: Final = 1600
 PARAGRAPH: Final = 40  # words
 SEED: Final = 5
-PORTIONS: Final = 5  # that are measured at each size
+ROUNDS_OF_SIZES: Final = 9
 ROUNDS: Final = 3
 PAGES: Final = 20_000
 SIZES: Final = (10_000, 100_000, 1_000_000)
@@ -190,27 +190,43 @@ def _best(work: Callable[[], object]) -> float:
 
 
 def lookup(given: argparse.Namespace) -> Iterator[str]:
-    """Fill the index, and measure looking up and comparing texts at each size."""
-    yield "| database | texts stored | look-up, ms of CPU a text | compared and stored | bytes a text |"
-    yield "| --- | ---: | ---: | ---: | ---: |"
-    with servers.running() as (ours, base), ours.database("similar") as database:
-        for name, url in (("PostgreSQL", database), ("SQLite", f"sqlite:///{base / 'similar.db'}")):
-            with closing(open_store(url)) as store:
-                for size in given.sizes:
-                    yield f"| {name} | {size:,} | {_measured(store, ours, size)} |"
+    """Fill an index of each size, and measure looking up and comparing texts in each, in turn."""
+    yield "| database | texts stored | look-up, ms of CPU a text | ratio | compared and stored | bytes a text |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    with servers.running() as (ours, base), ExitStack() as stack:
+        for name in ("PostgreSQL", "SQLite"):
+            stores = {}
+            for size in given.sizes:
+                url = f"sqlite:///{base / f'{size}.db'}"
+                if name == "PostgreSQL":
+                    url = stack.enter_context(ours.database(f"similar{size}"))
+                stores[size] = stack.enter_context(closing(open_store(url)))
+            yield from _sizes(name, ours, stores)
 
 
-def _measured(store: SqlStore, ours: Servers, size: int) -> str:
-    rng, there = random.Random(size), _count(store)
-    for _ in range(there, size, near.PORTION):
-        _compared(store, _made(rng, near.PORTION))
+def _sizes(name: str, ours: Servers, stores: Mapping[int, SqlStore]) -> Iterator[str]:
+    """Fill the stores, and measure them in turn, so that the machine's own changes of speed meet all alike."""
+    for size, store in stores.items():
+        for at in range(0, size, near.PORTION):
+            _compared(store, _made(random.Random(at), near.PORTION))
+    rounds = [_round(ours, stores, number) for number in range(ROUNDS_OF_SIZES + 1)][1:]  # the first only warms up
+    for size, store in stores.items():
+        looked, stored = (median(one[size][at] for one in rounds) for at in (0, 1))
+        ratio = median(one[size][0] / one[min(stores)][0] for one in rounds)
+        taken = _bytes(store) / _count(store)
+        yield f"| {name} | {size:,} | {looked:.3f} | {ratio:.2f} | {stored:.3f} | {taken:.0f} |"
+
+
+def _round(ours: Servers, stores: Mapping[int, SqlStore], number: int) -> dict[int, tuple[float, float]]:
+    """Measure each store once: CPU milliseconds a text to look up, and to compare and store."""
     ours.checkpoint()
-    looked, stored = [], []
-    for fresh in (_made(rng, near.PORTION) for _ in range(PORTIONS)):
-        looked.append(_spent(ours, partial(store._read, partial(near.placed, fresh=fresh))))  # noqa: SLF001
-        stored.append(_spent(ours, partial(_compared, store, fresh)))
-    each = [median(times) * 1e3 / near.PORTION for times in (looked, stored)]
-    return f"{each[0]:.3f} | {each[1]:.3f} | {_bytes(store) / _count(store):.0f}"
+    times = {}
+    for size, store in stores.items():
+        fresh = _made(random.Random(f"{size}-{number}"), near.PORTION)
+        looked = _spent(ours, partial(store._read, partial(near.placed, fresh=fresh)))  # noqa: SLF001
+        stored = _spent(ours, partial(_compared, store, fresh))
+        times[size] = (looked * 1e3 / near.PORTION, stored * 1e3 / near.PORTION)
+    return times
 
 
 def _made(rng: random.Random, count: int) -> dict[int, bytes]:
