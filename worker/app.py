@@ -28,7 +28,7 @@ from tasks.base import Context, Limits
 from tasks.errors import PenstockError, StreamUnavailable, UsageError
 from tasks.events import Event
 from tasks.ports import Ceiling
-from worker.garbage import collect_seldom
+from worker.garbage import collect_seldom, leave_uncollected
 from worker.lifetime import end_in_time
 from worker.limits import Limited, die_with, limit_memory
 from worker.pump import ROLES, Pump
@@ -341,6 +341,7 @@ def _worker_begins(**_: Any) -> None:
     # All modules are loaded by now: a pool process that is forked while this thread imports would wait for ever for the
     # import's lock, whose holder it does not have.
     _load_parts()
+    leave_uncollected()  # Celery collects before each fork, and each process of the pool would go through it again
     threading.Thread(target=_look_after_servers, name="servers", daemon=True).start()
 
 

@@ -12,6 +12,7 @@ import typer
 
 from tasks.errors import PenstockError, Transient, UsageError
 from worker.cli import archive, audit, bench, failures, ingress, look, run, sources, trace
+from worker.garbage import collect_seldom, leave_uncollected
 
 EXIT_CHECK_FAILED = 1
 EXIT_USAGE = 2
@@ -56,6 +57,7 @@ for group in (run, ingress, look, archive, trace, audit, failures, sources, benc
 
 def main() -> None:
     """Run the command line; turn our errors into one sentence and the right exit code."""
+    collect_seldom()
     try:
         app()
     except PenstockError as error:
@@ -70,6 +72,8 @@ def main() -> None:
         sys.exit(EXIT_CHECK_FAILED)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    finally:
+        leave_uncollected()
 
 
 def _exit_code(error: PenstockError) -> int:
