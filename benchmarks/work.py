@@ -23,7 +23,7 @@ from benchmarks.pages import ITEM_URL, SOURCE
 from tasks.errors import Permanent
 from tasks.steps.fingerprint import payload_hash
 from tasks.steps.page import FailureResult, Outcome, PageResult, Payload, Related, SourceProfile
-from tasks.steps.parse.related import RelatedItems
+from tasks.steps.related import RelatedItems
 from tasks.steps.understand import failure_of, observed_at, understand
 
 STORE_URL: Final = "BENCH_STORE_URL"

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from tasks.steps.canonical import bounded_key, canonical_url, host_of, normal_url
 from tasks.steps.page import DiscoveredItem, ItemState, ParsedPage, Payload, SourceProfile
-from tasks.steps.parse.related import ids_of
+from tasks.steps.related import ids_of
 
 _SLOT: Final = "{id}"
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")  # stands in any URL as it is

@@ -12,8 +12,8 @@ from tasks.errors import Malformed, Truncated
 from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
 from tasks.steps.parse import parse
 from tasks.steps.parse.dates import date_line, starts_date_line
-from tasks.steps.parse.related import media_kind, tags_of, uploaded_at
 from tasks.steps.parse.vardump import wire_service
+from tasks.steps.related import media_kind, tags_of, uploaded_at
 from tests.support.pages import CAPTURED, VardumpPage, body_of, date_line_of, dump_of, moments, vardump_pages
 
 PROFILE = SourceProfile(name="quay", timezone="Asia/Tehran", parser="vardump")

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from tasks.steps.page import ParsedPage, Related
-from tasks.steps.parse.related import RelatedItems
+from tasks.steps.related import RelatedItems
 from worker.store import clean
 from worker.store.driver import Kind, Row
 from worker.store.zstd import Packer, unpack

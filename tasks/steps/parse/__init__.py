@@ -10,8 +10,8 @@ from tasks.errors import MemoryLimit, ParserCrash, Permanent, TimeLimit, Truncat
 from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
 from tasks.steps.parse import feed, html, json, vardump
 from tasks.steps.parse.parsers import INTERFACE, PARSER_VERSIONS, PARSERS, Parser, add_parser
-from tasks.steps.parse.related import RelatedItems
 from tasks.steps.parse.sniff import by_content, by_content_type
+from tasks.steps.related import RelatedItems
 
 __all__ = ["INTERFACE", "PARSERS", "PARSER_VERSIONS", "Parser", "add_parser", "choose", "parse"]
 

@@ -17,8 +17,8 @@ from tasks.steps.parse import document
 from tasks.steps.parse.charset import Decoder, ascii_compatible, decoder
 from tasks.steps.parse.dates import published
 from tasks.steps.parse.markup import paragraphs_of_text, paragraphs_of_tree
-from tasks.steps.parse.related import Row, listed, media_kind
 from tasks.steps.parse.xml import Element, local_name, namespace, plain_names, tree_of_xml
+from tasks.steps.related import Row, listed, media_kind
 
 VERSION: Final = 1
 

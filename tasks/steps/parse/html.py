@@ -14,7 +14,7 @@ from tasks.steps.parse.dump import Dump, find_dump
 from tasks.steps.parse.markup import MAX_BYTES, tree_of
 from tasks.steps.parse.metadata import json_ld, metadata_of, outlinks, parts_of, related_links
 from tasks.steps.parse.microdata import article_of
-from tasks.steps.parse.related import related_of_dump
+from tasks.steps.related import related_of_dump
 
 VERSION: Final = 2
 

@@ -13,7 +13,7 @@ from tasks.steps.page import ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import document
 from tasks.steps.parse.charset import ascii_compatible, decoder
 from tasks.steps.parse.dates import any_date, published
-from tasks.steps.parse.related import related_of_list
+from tasks.steps.related import related_of_list
 
 VERSION: Final = 2
 

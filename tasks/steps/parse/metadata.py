@@ -17,7 +17,7 @@ import orjson
 from tasks.steps.canonical import canonical_url
 from tasks.steps.page import Related
 from tasks.steps.parse import document
-from tasks.steps.parse.related import Row, listed
+from tasks.steps.related import Row, listed
 
 # schema.org's name → the names of meta elements that say the same, the best first
 _Names: TypeAlias = Mapping[str, tuple[str, ...]]

@@ -21,7 +21,7 @@ from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
 from tasks.steps.parse.charset import UTF8, Decoder, ascii_compatible, decoder
 from tasks.steps.parse.dates import date_line, starts_date_line, zone_of
 from tasks.steps.parse.dump import find_dump
-from tasks.steps.parse.related import related_of_dump
+from tasks.steps.related import related_of_dump
 
 VERSION: Final = 2
 
