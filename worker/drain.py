@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import StreamFull, Transient
 from tasks.steps.parse import PARSER_VERSIONS
-from worker.app import Runtime, open_store, open_stream
 from worker.plugins import load_parsers
+from worker.runtime import Runtime, open_store, open_stream
 from worker.stream import DISK_FULL
 from worker.supervisor import INTERRUPTED, Child, penstock, run_until
 

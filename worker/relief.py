@@ -20,8 +20,9 @@ from tasks.base import Context
 from tasks.errors import PenstockError, Transient
 from tasks.events import Event
 from tasks.ingest import pull
-from worker.app import build_context, open_stream, runtime
+from worker.app import build_context
 from worker.limits import die_with, limit_memory
+from worker.runtime import open_stream, runtime
 from worker.stream import PageStream
 from worker.telemetry import configure_logging
 

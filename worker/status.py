@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from worker.app import open_store, open_stream, runtime
 from worker.audit import accepted_total, overlap
+from worker.runtime import open_store, open_stream, runtime
 
 if TYPE_CHECKING:
     from worker.store import SqlStore

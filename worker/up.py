@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.errors import UsageError
-from worker.app import Runtime, open_store, runtime
+from worker.runtime import Runtime, open_store, runtime
 from worker.supervisor import Child, log_file, penstock, stop_requested
 
 RESTART_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)

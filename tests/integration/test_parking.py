@@ -20,8 +20,9 @@ from tasks.ports import Ceiling
 from tasks.retry import retry_due
 from tasks.steps.page import Payload
 from tests.support.corpus import page
-from worker.app import build_context, runtime
+from worker.app import build_context
 from worker.audit import audit
+from worker.runtime import runtime
 from worker.store import SourceChange, SqlStore
 from worker.stream import GROUP, PageStream
 

@@ -11,7 +11,8 @@ import pytest
 
 from tasks.base import Context
 from tests.support.crawl import Crawl
-from worker.app import build_context, runtime
+from worker.app import build_context
+from worker.runtime import runtime
 
 
 class Shifted:

@@ -18,8 +18,8 @@ from worker.cli.times import micros_of
 
 if TYPE_CHECKING:
     from tasks.steps.page import PageResult, Payload
-    from worker.app import Runtime
     from worker.reparse import Looked, Summary
+    from worker.runtime import Runtime
     from worker.store import PageFilter
 
 Source = Annotated[str | None, typer.Option(help="Only pages of this source.", show_default=False)]
@@ -71,7 +71,7 @@ def export(
 def _export_pages(write: Write, source: str | None, since: int | None) -> None:
     import orjson
 
-    from worker.app import open_store, runtime
+    from worker.runtime import open_store, runtime
 
     for record in open_store(runtime()).export(source=source, since=since):
         write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
@@ -81,7 +81,7 @@ def _export_archive(write: Write, source: str | None, since: int | None) -> None
     from datetime import UTC, datetime
     from importlib.metadata import version
 
-    from worker.app import open_store, runtime
+    from worker.runtime import open_store, runtime
     from worker.warc_writer import records
 
     archive = open_store(runtime()).archive(source=source, since=since)
@@ -120,8 +120,8 @@ def reparse(
 
     The exit code is 1 when a page failed: it was understood once.
     """
-    from worker.app import open_store, runtime
     from worker.reparse import Reparse, Summary
+    from worker.runtime import open_store, runtime
 
     rt = runtime()
     told = {"source": source, "since": since, "until": until, "parser": parser, "limit": limit, "all": everything}

@@ -37,9 +37,9 @@ def audit(
     """Check that every accepted payload has an outcome or is still in the stream; exit 1 if not."""
     import time
 
-    from worker.app import open_store, open_stream, runtime
     from worker.audit import acknowledge as accept
     from worker.audit import audit as weigh
+    from worker.runtime import open_store, open_stream, runtime
 
     if metrics and json:
         message = "--json and --metrics are two forms of the same: give one"

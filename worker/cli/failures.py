@@ -87,7 +87,7 @@ def failures(
     json: Json = False,
 ) -> None:
     """List failures, grouped by fingerprint; with --fingerprint, one by one."""
-    from worker.app import open_store, runtime
+    from worker.runtime import open_store, runtime
 
     store = open_store(runtime())
     if payload is not None:
@@ -194,7 +194,7 @@ def _require_choice(where: FailureFilter, *, everything: bool) -> None:
 
 
 def _act(action: str, where: FailureFilter, *, limit: int | None, dry_run: bool, note: str, json: bool) -> None:
-    from worker.app import open_store, runtime
+    from worker.runtime import open_store, runtime
 
     store = open_store(runtime())
     act = store.replay if action == "replay" else store.drop

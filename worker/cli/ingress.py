@@ -65,9 +65,9 @@ def push(
 
     Input that cannot be read is told with file and line, and the rest is pushed; the exit code is then 2.
     """
-    from worker.app import open_stream, runtime
     from worker.producer import batched
     from worker.readers import read_paths, total_bytes
+    from worker.runtime import open_stream, runtime
 
     _check_usage(paths, source, url, item, form)
     stream = open_stream(runtime())

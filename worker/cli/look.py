@@ -66,7 +66,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a stored page."""
-    from worker.app import open_store, runtime
+    from worker.runtime import open_store, runtime
 
     records = open_store(runtime()).find_pages(key, revision=revision)
     if not records:
@@ -93,7 +93,7 @@ def similar(
 
     Each with its estimated similarity to the page, from 0 to 1. The representative is the page that was seen first.
     """
-    from worker.app import open_store, runtime
+    from worker.runtime import open_store, runtime
 
     found = open_store(runtime()).similar(key)
     if not found:

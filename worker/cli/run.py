@@ -65,8 +65,8 @@ def work(
     With --drain they end when what they work on is empty: the stream, the retries that are due, the fetches that
     are due.
     """
-    from worker.app import app, asked_to_stop, open_store, runtime
     from worker.lifetime import run_again_after
+    from worker.runtime import open_store, runtime
     from worker.supervisor import worker_arguments
 
     roles = _roles(only)
@@ -78,6 +78,8 @@ def work(
         from worker.drain import drain as run_drain
 
         raise typer.Exit(run_drain(rt, roles, processes))
+    from worker.app import app, asked_to_stop
+
     # Celery warns of root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", module="celery.platforms")
     arguments = worker_arguments(roles, processes)

@@ -59,7 +59,7 @@ def check(
 
 def list_sources(*, json: Json = False) -> None:
     """List the sources: with a profile or without, paused or not, and what came of their pages."""
-    from worker.app import open_store, open_stream, runtime
+    from worker.runtime import open_store, open_stream, runtime
 
     rt = runtime()
     store = open_store(rt)
@@ -90,7 +90,7 @@ def list_sources(*, json: Json = False) -> None:
 
 def pause(name: Name, *, note: Note = "") -> None:
     """Pause a source: its pages wait in the stream, push refuses more, nothing of it is fetched or tried again."""
-    from worker.app import open_store, open_stream, runtime
+    from worker.runtime import open_store, open_stream, runtime
 
     rt = runtime()
     store = open_store(rt)
@@ -104,7 +104,7 @@ def pause(name: Name, *, note: Note = "") -> None:
 
 def resume(name: Name, *, note: Note = "") -> None:
     """Resume a source: the workers take its waiting pages within a second. Its failures count anew from now on."""
-    from worker.app import open_store, open_stream, runtime
+    from worker.runtime import open_store, open_stream, runtime
 
     rt = runtime()
     store, stream = open_store(rt), open_stream(rt)

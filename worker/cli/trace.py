@@ -35,7 +35,7 @@ def trace(
 
     The ids are those of the log lines (entry, failure), of Sentry and of 'penstock failures'.
     """
-    from worker.app import open_store, open_stream, runtime
+    from worker.runtime import open_store, open_stream, runtime
 
     rt = runtime()
     found = _found(key, open_store(rt), rt.profiles)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import Transient
-from worker.app import Runtime, open_store, open_stream, runtime
 from worker.audit import Audit, audit
 from worker.demo.server import demo_profile, serve
 from worker.demo.site import SOURCE, Site, build_site
 from worker.producer import Producer
+from worker.runtime import Runtime, open_store, open_stream, runtime
 from worker.status import read_status
 from worker.supervisor import Child, log_file, penstock, stop_requested
 
