@@ -11,6 +11,8 @@ import pytest
 
 from tasks.steps.page import ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import parse
+from tasks.steps.parse.density import dense_text
+from tasks.steps.parse.markup import tree_of
 
 URL = "https://quay.example/news/sea/2450700"
 SENTENCES = (
@@ -63,8 +65,9 @@ def test_an_article_in_one_piece_is_taken_from_the_fast_tier() -> None:
 
 
 def scattered(kind: str = "") -> str:
-    """Return an article between whose paragraphs stand labels, so that its order alone proves nothing."""
-    return f"<div {kind}>" + "<div>Advertisement</div>".join(f"<p>{text}</p>" for text in SENTENCES) + "</div>"
+    """Return an article of paragraphs without a common parent, between labels: neither votes nor order prove it."""
+    parts = (f"<section><p>{text}</p></section>" for text in SENTENCES)
+    return f"<div {kind}>" + "<div>Advertisement</div>".join(parts) + "</div>"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,27 @@ def test_structured_data_that_agrees_is_believed(head: str, kind: str) -> None:
     assert (found.tier, found.paragraphs) == ("structured", SENTENCES)
 
 
-def test_where_the_order_proves_nothing_a_second_extractor_may() -> None:
+TALL = "<div>" + "<div>Advertisement</div>".join(f"<p>{text}</p>" for text in SENTENCES) + "</div>"
+
+
+@pytest.mark.parametrize(
+    "body, proven",
+    [
+        (ARTICLE, True),
+        (TALL, True),
+        (TALL + f"<div>{paragraphs(TEASERS[0])}</div>", True),
+        (TALL + f"<div>{paragraphs(*TEASERS[:2])}</div>", False),
+        (scattered(), False),
+        ("<p>Closed.</p>", False),
+    ],
+    ids=["in one piece", "of one parent", "a teaser", "two teasers", "of many parents", "no prose"],
+)
+def test_votes_prove_an_article_of_one_parent_where_no_other_has_many_paragraphs(body: str, *, proven: bool) -> None:
+    tree = tree_of(f"<html><body>{body}</body></html>".encode())
+    assert dense_text(tree.body).confirmed is proven
+
+
+def test_where_neither_votes_nor_order_prove_anything_a_second_extractor_may() -> None:
     found = page(scattered())
     assert (found.tier, found.paragraphs) == ("fast", SENTENCES)
 

@@ -1,7 +1,7 @@
 """A page's text as blocks, in its order: what a paragraph, a heading, an item of a list or a cell of a table says.
 
-One walk over the tree. Elements that hold no prose are left out; what only its class or ID speaks against is marked,
-since themes give such names to whole pages, too.
+One walk over the tree. Elements that hold no prose are left out. What only its class or ID may speak against is kept,
+since themes give such names to whole pages, too; most of a walk's time went into looking at them all.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Outline:
 
     blocks: Sequence[Block]
     ends: Sequence[int]
-    doubtful: Sequence[int] = ()  # elements that their names speak against
+    named: Sequence[tuple[int, Element]] = field(default=(), repr=False)  # elements that their names may speak against
     links: Sequence[tuple[int, str]] = field(default=(), repr=False)  # element and address of each
 
     def sums(self, weights: Iterable[int]) -> list[int]:
@@ -98,12 +98,22 @@ class Outline:
             of_element[block.element + 1] += weight
         return list(accumulate(of_element))
 
+    def without(self, elements: Iterable[int]) -> Outline:
+        """Return the outline without blocks and links inside of these elements."""
+        marks = [0] * (len(self.ends) + 1)
+        for element in elements:
+            marks[element] += 1
+            marks[self.ends[element]] -= 1
+        depth = list(accumulate(marks))
+        blocks = [block for block in self.blocks if not depth[block.element]]
+        return Outline(blocks, self.ends, links=[link for link in self.links if not depth[link[0]]])
+
 
 def outline(body: Element) -> Outline:
     """Walk over the body."""
     walk = _Walk()
     walk.over(body)
-    return Outline(walk.blocks, walk.ends, walk.doubtful, walk.links)
+    return Outline(walk.blocks, walk.ends, walk.named, walk.links)
 
 
 class _Walk:
@@ -112,7 +122,7 @@ class _Walk:
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self.ends: list[int] = []
-        self.doubtful: list[int] = []
+        self.named: list[tuple[int, Element]] = []
         self.links: list[tuple[int, str]] = []
         self._inside: list[tuple[int, str]] = [(0, "html")]  # numbers and tags of the elements around
         self._skipped: Element | None = None
@@ -131,21 +141,27 @@ class _Walk:
                     self._leave(element, tag)
                 text = element.tail
             elif tag in _NOT_INLINE and not self._enter(element, tag):
-                self._skipped = element
                 events.skip_subtree()
                 continue
             else:
                 text = element.text
             if text and (self._pieces or not text.isspace()):
-                self._add(text)
+                self._pieces.append(text)
+                if self._links:
+                    self._linked += len(text.strip())
 
     def _enter(self, element: Element, tag: str) -> bool:
         """Take note of a start; False where nothing inside counts."""
-        if tag in _SILENT:
-            return False
         if tag in BLOCKS:
-            return self._open(element, tag)
-        if tag == "a":
+            if tag not in _TRUSTED:
+                if (tag in _LISTS and is_doubtful(element)) or (tag == "header" and not self._in_article()):
+                    self._skipped = element
+                    return False
+                self.named.append((len(self.ends), element))
+            self._open(tag)
+        elif tag in _SILENT:
+            return False
+        elif tag == "a":
             self._links += 1
             if href := element.get("href"):
                 self.links.append((self._inside[-1][0], href))
@@ -154,34 +170,24 @@ class _Walk:
         return True
 
     def _leave(self, element: Element, tag: str) -> None:
-        if element is self._skipped:
-            self._skipped = None
-        elif tag in BLOCKS:
+        if tag in BLOCKS:
+            if element is self._skipped:
+                self._skipped = None
+                return
             if self._pieces or self._lines:
                 self._flush()
             self.ends[self._inside.pop()[0]] = len(self.ends)
         elif tag == "a":
             self._links -= 1
 
-    def _open(self, element: Element, tag: str) -> bool:
-        doubtful = tag not in _TRUSTED and (tag == "form" or is_doubtful(element))
-        if (doubtful and tag in _LISTS) or (tag == "header" and not self._in_article()):
-            return False
+    def _open(self, tag: str) -> None:
         if self._pieces or self._lines:
             self._flush()
-        if doubtful:
-            self.doubtful.append(len(self.ends))
         self._inside.append((len(self.ends), tag))
         self.ends.append(len(self.ends) + 1)
-        return True
 
     def _in_article(self) -> bool:
         return any(tag in _ARTICLES for _, tag in self._inside)
-
-    def _add(self, text: str) -> None:
-        self._pieces.append(text)
-        if self._links:
-            self._linked += len(text.strip())
 
     def _break_line(self) -> None:
         if line := " ".join("".join(self._pieces).split()):
@@ -213,7 +219,9 @@ def _is_wide(text: str) -> bool:
 
 
 def is_doubtful(element: Element) -> bool:
-    """Tell whether the element is hidden, or its class or ID is that of something beside an article."""
+    """Tell whether the element is hidden or a form, or its class or ID is that of something beside an article."""
+    if element.tag == "form":
+        return True
     for name, value in element.items():  # noqa: SIM110 (a generator takes longer)
         if name in _TELLING and _TELLING[name](value[:_NAME_LENGTH]):
             return True

@@ -1,7 +1,7 @@
 """The body of an article page by a cascade: the fast extractor's answer where something else confirms it.
 
     structured  the page's own structured data (``articleBody``) has the same text
-    fast        a second fast extractor has it, too: one by the order of the blocks, else Turbohtml
+    fast        the page leaves no doubt of it (``density``), or a second fast extractor, Turbohtml, has it, too
     careful     neither, so that Trafilatura decides, at several times the cost
 
 ``benchmarks/articles.py`` measures how often each is right. Texts are compared by their runs of three words, as in
@@ -11,9 +11,9 @@ Broder, On the resemblance and containment of documents (1997).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import field
-from typing import Final, TypeVar
+from typing import Final
 
 import lxml.html
 import trafilatura
@@ -30,7 +30,6 @@ from tasks.steps.parse.microdata import body_of
 from tasks.steps.values import dataclass
 
 Paragraphs = tuple[str, ...]
-T = TypeVar("T")
 
 _WORD: Final = re.compile(r"\w+")
 _MAX_LINKS: Final = 5_000  # take it 0.3 s
@@ -90,15 +89,17 @@ def _second_opinion(page: bytes) -> Paragraphs:
 
 
 def _confirms(other: Paragraphs, ours: Paragraphs) -> bool:
-    """Compare whole paragraphs, which takes next to no time, and runs of words where these are not the same."""
-    return _agree(set(other), set(ours), _size) or _agree(_shingles(other), _shingles(ours), len)
+    """Look for whole paragraphs, which takes next to no time, and for runs of words where that does not do."""
+    if not other:
+        return False
+    text = "\n".join(other)
+    if agree(_size(line for line in ours if line in text), _size(ours), len(text)):
+        return True
+    theirs, own = _shingles(other), _shingles(ours)
+    return agree(len(theirs & own), len(own), len(theirs))
 
 
-def _agree(other: set[T], ours: set[T], size: Callable[[set[T]], int]) -> bool:
-    return agree(size(other & ours), size(ours), size(other))
-
-
-def _size(paragraphs: set[str]) -> int:
+def _size(paragraphs: Iterable[str]) -> int:
     return sum(map(len, paragraphs))
 
 
@@ -110,7 +111,7 @@ def _shingles(paragraphs: Paragraphs) -> set[tuple[str, ...]]:
 
 def _is_part(text: Paragraphs, whole: Paragraphs) -> bool:
     """Tell whether a text is but a part of another one, as where a page shows the beginning to all."""
-    if sum(map(len, text)) >= NOT_MISSED * sum(map(len, whole)):
+    if _size(text) >= NOT_MISSED * _size(whole):
         return False
     part, all_of_it = _shingles(text), _shingles(whole)
     both = len(part & all_of_it)

@@ -1,20 +1,21 @@
-"""The article of a page by where its prose is dense: our own, fast extractor, and a check of it.
+"""The article of a page by where its prose is dense: our own, fast extractor, and two checks of it.
 
 By elements, after Arc90's Readability (https://github.com/mozilla/readability): paragraphs vote for what holds them.
 Here those of one parent vote together, each with the length of all, so that one article outweighs many teasers of the
 same size in sum. By order, after Pasternack and Roth, Extracting article text from the web with maximum subsequence
-segmentation (WWW 2009): the run of blocks with the greatest sum, where prose counts for and all else against it.
+segmentation (WWW 2009): the run of blocks with the greatest sum, where prose counts for and all else against it. That
+checks it; so does an election that nobody else comes near to winning.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import field
-from itertools import accumulate
+from operator import itemgetter
 from typing import Final
 
-from tasks.steps.parse.blocks import Block, Element, Outline, outline
+from tasks.steps.parse.blocks import Block, Element, Outline, is_doubtful, outline
 from tasks.steps.values import dataclass
 
 CONFIRMED: Final = 0.9  # of ours that another answer must hold to confirm it
@@ -25,12 +26,13 @@ _DOUBTFUL_SHARE: Final = 0.4  # of the prose: an element with more is the articl
 _AT_THE_EDGE: Final = frozenset({"blockquote", "h2", "h3", "h4", "li", "p", "td"})
 _LABEL: Final = 40  # characters; text of a <div> that is shorter and no sentence
 _ENDS: Final = re.compile('[.!?…。！？؟।:;"”’»)\\]]$')  # noqa: RUF001 (of several scripts)
+_RIVAL: Final = 0.25  # of the article's prose: who has no more does not contest it
 _AGAINST: Final = 400  # characters of prose that a block of anything else weighs up
 
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """An article, and whether the order of the blocks alone leads to the same."""
+    """An article, and whether the order of the blocks alone leads to the same, or no other element contests it."""
 
     paragraphs: tuple[str, ...] = field(repr=False)
     links: tuple[str, ...] = field(repr=False)  # addresses as the article has them; of the page, where there is none
@@ -40,28 +42,29 @@ class Dense:
 def dense_text(body: Element) -> Dense:
     """Return the article of a page's body; no paragraphs where none of its text is prose."""
     page = outline(body)
-    kept = _undoubted(page)
+    little, none = _named(page)
+    kept = page.without(number for number, element in little if is_doubtful(element))
     start, end = _place(kept)
+    inside = [(number, element) for number, element in none if start <= number < end]
+    kept = kept.without(number for number, element in inside if is_doubtful(element))
     article = _cut([block for block in kept.blocks if start <= block.element < end])
     return Dense(
         tuple(line for block in article if _is_text(block) for line in block.lines),
         tuple(link for element, link in kept.links if start <= element < end),
-        confirmed=_confirms(_densest_run(page.blocks), article),
+        confirmed=_confirms(_densest_run(page.blocks), article) or _uncontested(page.blocks, article),
     )
 
 
-def _undoubted(page: Outline) -> Outline:
-    """Leave out the doubtful elements, but for those that hold much of the page's prose."""
+def _named(page: Outline) -> tuple[list[tuple[int, Element]], list[tuple[int, Element]]]:
+    """Return which elements with little of the page's prose, and which with none, their names may speak against.
+
+    The names of those with none count only inside of the article. An element with much is it, whatever its name.
+    """
     sums = page.sums(block.prose for block in page.blocks)
     most = _DOUBTFUL_SHARE * sums[-1]
-    marks = [0] * len(sums)
-    for element in page.doubtful:
-        if sums[page.ends[element]] - sums[element] <= most:
-            marks[element] += 1
-            marks[page.ends[element]] -= 1
-    depth = list(accumulate(marks))
-    blocks = [block for block in page.blocks if not depth[block.element]]
-    return Outline(blocks, page.ends, links=[link for link in page.links if not depth[link[0]]])
+    held = [(sums[page.ends[number]] - sums[number], number, element) for number, element in page.named]
+    little = [(number, element) for prose, number, element in held if 0 < prose <= most]
+    return little, [(number, element) for prose, number, element in held if not prose]
 
 
 def _place(page: Outline) -> tuple[int, int]:
@@ -78,10 +81,16 @@ def _place(page: Outline) -> tuple[int, int]:
 
 
 def _votes(blocks: Sequence[Block]) -> list[int]:
-    together: dict[int, int] = {}
-    for block in blocks:
-        together[_voter(block)] = together.get(_voter(block), 0) + block.prose
+    together = _prose_by_voter(blocks)
     return [block.prose * together[_voter(block)] for block in blocks]
+
+
+def _prose_by_voter(blocks: Iterable[Block]) -> dict[int, int]:
+    prose: dict[int, int] = {}
+    for block in blocks:
+        voter = _voter(block)
+        prose[voter] = prose.get(voter, 0) + block.prose
+    return prose
 
 
 def _voter(block: Block) -> int:
@@ -131,6 +140,14 @@ def _confirms(run: Iterator[Block], article: Sequence[Block]) -> bool:
     theirs = list(run)
     both = sum(block.prose for block in theirs if block.at in ours)
     return agree(both, sum(block.prose for block in article), sum(block.prose for block in theirs))
+
+
+def _uncontested(blocks: Iterable[Block], article: Iterable[Block]) -> bool:
+    """Tell whether nearly all of the article are one voter's paragraphs, and no other of the page has many."""
+    ours = _prose_by_voter(article)
+    voter, most = max(ours.items(), key=itemgetter(1), default=(0, 0))
+    rivals = (prose for other, prose in _prose_by_voter(blocks).items() if other != voter)
+    return 0 < CONFIRMED * sum(ours.values()) <= most and max(rivals, default=0) <= _RIVAL * most
 
 
 def agree(both: int, ours: int, theirs: int) -> bool:

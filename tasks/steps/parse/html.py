@@ -16,7 +16,7 @@ from tasks.steps.parse.metadata import json_ld, metadata_of, outlinks, parts_of,
 from tasks.steps.parse.microdata import article_of
 from tasks.steps.related import related_of_dump
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 # A dump that leaked into a page: only one that begins as a list of items does, so that an article about PHP is text.
 _LEAKED: Final = re.compile(rb"string\(([0-9]+)\)( \")(?=\s*\[\s*\{\s*\"id\")")
