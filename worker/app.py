@@ -6,7 +6,6 @@ settings are read with the first use of ``app.conf``, connections are opened by 
 
 from __future__ import annotations
 
-import mmap
 import os
 import random
 import subprocess
@@ -14,20 +13,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import celery
 import structlog
 from celery import signals
+from celery.worker import state
 
 import tasks.base
 from tasks.base import Context, Limits
 from tasks.errors import PenstockError, StreamUnavailable
 from tasks.events import Event
 from tasks.ports import Ceiling
+from worker import lifetime
 from worker.garbage import collect_seldom, leave_uncollected
-from worker.lifetime import end_in_time
 from worker.limits import Limited, die_with, limit_memory
 from worker.pump import ROLES, Pump
 from worker.runtime import open_store, open_stream, runtime
@@ -111,7 +112,7 @@ def build_context() -> Context:
         worker=stream.consumer,
         run=rt.run,
         draw=random.random,
-        wait=_wait,
+        wait=lifetime.wait,
         report=report,
     )
 
@@ -126,7 +127,7 @@ def open_sandbox(settings: Settings) -> Sandbox:
         page_seconds=settings.page_seconds,
         memory=settings.process_memory,
         trial_seconds=min(TRIAL_SECONDS, left),
-        stopping=lambda: _wait(0),
+        stopping=lifetime.asked_to_stop,
     )
 
 
@@ -171,20 +172,7 @@ def _celery_settings() -> dict[str, Any]:
 
 app.add_defaults(_celery_settings)
 
-# One byte that the main process shares with its pool: set, it asks them to stop after the batch in hand.
-_stop_flag: mmap.mmap | None = None
 _main_pid = 0
-
-
-def _wait(seconds: float) -> bool:
-    """Wait up to ``seconds``, less when the worker is to stop; tell whether it is."""
-    ends = time.monotonic() + seconds
-    while not (_stop_flag is not None and _stop_flag[0]):
-        left = ends - time.monotonic()
-        if left <= 0:
-            return False
-        time.sleep(min(left, 0.05))
-    return True
 
 
 def _or_exit(step: Callable[[], None]) -> None:
@@ -210,8 +198,9 @@ def _worker_starts(**_: Any) -> None:
     from worker.plugins import load_parsers
 
     def check() -> None:
-        global _stop_flag, _main_pid
-        _stop_flag, _main_pid = mmap.mmap(-1, 1), os.getpid()
+        global _main_pid  # noqa: PLW0603
+        _main_pid = os.getpid()
+        lifetime.share_flag()
         load_parsers()
         open_store(runtime()).close()
 
@@ -234,6 +223,12 @@ def _pool_process_starts(**_: Any) -> None:
     _or_exit(build)
 
 
+@signals.worker_process_shutdown.connect
+def _pool_process_ends(exitcode: int = os.EX_OK, **_: Any) -> None:
+    """End at once. Celery would have this process wait a second for a signal of its parent, which notices anyway."""
+    os._exit(exitcode)
+
+
 @signals.celeryd_init.connect
 def _worker_begins(**_: Any) -> None:
     """Look after the servers from before Celery connects: a Redis that is full would not let it."""
@@ -247,6 +242,14 @@ def _worker_begins(**_: Any) -> None:
 @signals.worker_ready.connect
 def _worker_is_ready(sender: Any = None, **_: Any) -> None:
     log.info(Event.WORKER_READY, run=runtime().run, worker=getattr(sender, "hostname", None))
+    _stop_when_idle()
+
+
+@cache
+def _stop_when_idle() -> None:
+    """Once: Celery is ready again after each connection that it lost."""
+    if threading.current_thread() is threading.main_thread():  # tests run a worker in another one
+        lifetime.stop_when_idle(_worker_stops, lambda: len(state.reserved_requests))
 
 
 def _look_after_servers() -> None:
@@ -255,7 +258,7 @@ def _look_after_servers() -> None:
     The worker's connections then find them by themselves.
     """
     stream: PageStream | None = None
-    while not _wait(ENSURE_SECONDS):
+    while not lifetime.wait(ENSURE_SECONDS):
         try:
             stream = stream or open_stream(runtime())
             runtime().ensure_servers()
@@ -273,7 +276,7 @@ def _relieve() -> None:
     """Run ``worker.relief`` until it ends or the worker is to stop; what it has in hand then is taken over."""
     child = subprocess.Popen([sys.executable, "-P", "-m", "worker.relief"], stdin=subprocess.DEVNULL)
     ends = time.monotonic() + RELIEF_SECONDS
-    while child.poll() is None and time.monotonic() < ends and not _wait(0.5):
+    while child.poll() is None and time.monotonic() < ends and not lifetime.wait(0.5):
         pass
     child.kill()
     child.wait()
@@ -281,12 +284,8 @@ def _relieve() -> None:
 
 @signals.worker_shutting_down.connect
 def _worker_stops(**_: Any) -> None:
+    if lifetime.asked_to_stop():
+        return
     log.info(Event.WORKER_STOPPING)
-    if _stop_flag is not None:
-        _stop_flag[0] = 1
-    end_in_time()
-
-
-def asked_to_stop() -> bool:
-    """Tell whether this worker has been asked to stop."""
-    return _wait(0)
+    lifetime.ask_to_stop()
+    lifetime.end_in_time()

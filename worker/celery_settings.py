@@ -59,6 +59,6 @@ def celery_settings(settings: Settings, *, broker_url: str) -> dict[str, Any]:
         # Flower is blind without them.
         "worker_send_task_events": True,
         "task_send_sent_event": True,
-        "worker_pool": "prefork",
+        "worker_pool": "worker.pool:Pool",  # prefork, see there
         "worker_concurrency": settings.concurrency + 2,
     }

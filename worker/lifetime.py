@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 from typing import NoReturn
 
 import billiard
@@ -17,10 +19,64 @@ import structlog
 from tasks.events import Event
 
 STOP_SECONDS = 30.0  # an orchestrator's usual patience, and less than the supervisor's own
+IDLE_SECONDS = 5.0  # for the tasks in hand to end before Celery is told to wait for them
 STEADY_SECONDS = 60.0  # a worker that lived longer is started again at once
 PAUSE_SECONDS = 5.0
 
 log = structlog.get_logger("penstock.worker")
+
+# One byte that the main process shares with its pool: set, it asks them to stop after the batch in hand.
+_flag: mmap.mmap | None = None
+
+
+def share_flag() -> None:
+    """Make the flag that asks to stop; processes that are forked from now on share it."""
+    global _flag  # noqa: PLW0603
+    _flag = mmap.mmap(-1, 1)
+
+
+def ask_to_stop() -> None:
+    """Ask this worker to stop."""
+    if _flag is not None:
+        _flag[0] = 1
+
+
+def asked_to_stop() -> bool:
+    """Tell whether this worker has been asked to stop."""
+    return _flag is not None and _flag[0] == 1
+
+
+def wait(seconds: float) -> bool:
+    """Wait up to ``seconds``, less when the worker is to stop; tell whether it is."""
+    ends = time.monotonic() + seconds
+    while not asked_to_stop():
+        left = ends - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(left, 0.05))
+    return True
+
+
+def stop_when_idle(begin: Callable[[], None], in_hand: Callable[[], int]) -> None:
+    """Have SIGTERM ``begin`` the stop, and reach Celery only when no task is in hand any more, or they take too long.
+
+    As long as a task is in hand, Celery sleeps half a second for each process of its pool, one after the other, before
+    it looks whether the task has ended.
+    """
+    told = signal.getsignal(signal.SIGTERM)
+
+    def pass_on() -> None:
+        ends = time.monotonic() + IDLE_SECONDS
+        while in_hand() and time.monotonic() < ends:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def first(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, told)
+        begin()
+        threading.Thread(target=pass_on, name="stop-when-idle", daemon=True).start()
+
+    signal.signal(signal.SIGTERM, first)
 
 
 def end_in_time(seconds: float = STOP_SECONDS) -> None:

@@ -24,6 +24,7 @@ from kombu.message import Message
 from kombu.serialization import dumps
 
 from tasks.events import Event
+from worker.lifetime import asked_to_stop
 
 log = structlog.get_logger("penstock.pump")
 
@@ -32,6 +33,8 @@ PAUSE_SECONDS = 1.0  # after a task could not be started
 
 
 def _stopping() -> bool:
+    if asked_to_stop():
+        return True
     # None until asked; then an exit code, which may be 0. The stubs say bool.
     flags: tuple[Any, Any] = (state.should_stop, state.should_terminate)
     return any(flag is not None and flag is not False for flag in flags)

@@ -65,7 +65,7 @@ def work(
     With --drain they end when what they work on is empty: the stream, the retries that are due, the fetches that
     are due.
     """
-    from worker.lifetime import run_again_after
+    from worker.lifetime import asked_to_stop, run_again_after
     from worker.runtime import open_store, runtime
     from worker.supervisor import worker_arguments
 
@@ -78,7 +78,7 @@ def work(
         from worker.drain import drain as run_drain
 
         raise typer.Exit(run_drain(rt, roles, processes))
-    from worker.app import app, asked_to_stop
+    from worker.app import app
 
     # Celery warns of root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", module="celery.platforms")
