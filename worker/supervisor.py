@@ -32,8 +32,6 @@ def worker_arguments(roles: Sequence[str], concurrency: int) -> list[str]:
     if "ingest" in roles:
         queues.append("celery")  # ingest_page of producers that speak Celery
     return [
-        "--quiet",
-        "worker",
         "--queues",
         ",".join(queues),
         "--concurrency",

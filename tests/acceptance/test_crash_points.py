@@ -30,7 +30,8 @@ def test_a_pool_process_that_dies_at_a_point_loses_and_doubles_nothing(
     either_crawl.stream.push(payloads(pushes))
     marker, log = tmp_path / "marker", tmp_path / "log"
     environ = {**os.environ, **either_crawl.environ(), "CRASH_AT": point, "CRASH_MARKER": str(marker)}
-    command = [sys.executable, "-m", "celery", "-A", "tests.support.crashing_app", *worker_arguments(["ingest"], 2)]
+    celery = [sys.executable, "-m", "celery", "-A", "tests.support.crashing_app", "worker"]
+    command = [*celery, *worker_arguments(["ingest"], 2)]
     with (
         log.open("wb") as told,
         subprocess.Popen(

@@ -20,7 +20,8 @@ PAGES = 12_000  # more than two workers store while one of them stops
 def _worker(system: Crawl, log: Path) -> subprocess.Popen[bytes]:
     """Start a worker of another machine. Its lease is two minutes; it reads far more than it stores at a time."""
     environ = {**os.environ, **system.environ(), "PENSTOCK_BATCH_BYTES": "40000", "PENSTOCK_BATCH_SECONDS": "0.05"}
-    command = [sys.executable, "-m", "celery", "-A", "tests.support.elsewhere_app", *worker_arguments(["ingest"], 1)]
+    celery = [sys.executable, "-m", "celery", "-A", "tests.support.elsewhere_app", "worker"]
+    command = [*celery, *worker_arguments(["ingest"], 1)]
     with log.open("ab") as told:
         return subprocess.Popen(command, env=environ, cwd=ROOT, stdout=told, stderr=told)
 

@@ -87,14 +87,16 @@ def work(
 
 
 def _run_celery(app: Celery, arguments: Sequence[str]) -> int:
-    """Run Celery's command and return its exit code, which ``app.worker_main`` keeps to itself.
+    """Run ``celery worker`` and return its exit code, which ``app.worker_main`` keeps to itself.
 
-    A worker that ended by an error must not look as if it had been asked to.
+    A worker that ended by an error must not look as if it had been asked to. The command ``celery`` around it would
+    load all the others first, and Flower.
     """
-    from celery.bin.celery import celery as command
+    from celery.bin.base import CLIContext
+    from celery.bin.worker import worker as command
 
-    command.params[0].default = app  # as ``Celery.start`` does
-    return command.main(args=list(arguments), standalone_mode=False) or 0
+    context = CLIContext(app=app, no_color=True, workdir=None, quiet=True)
+    return command.main(args=list(arguments), obj=context, standalone_mode=False) or 0
 
 
 def _roles(only: str | None) -> list[str]:
