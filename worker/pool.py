@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from billiard.pool import CLOSE, RUN
+from celery import platforms
 from celery.concurrency.prefork import TaskPool
 
 
@@ -15,6 +16,15 @@ class Pool(TaskPool):
     """
 
     _pool: Any
+
+    def on_start(self) -> None:
+        """Fork the processes.
+
+        Celery has each of them ask the kernel to end with its parent, and for that one call it loads a parser of C.
+        ``worker.app`` asks for the same.
+        """
+        cast("Any", platforms)._set_pdeathsig = lambda _signal: None  # noqa: SLF001 (the name it was imported under)
+        super().on_start()
 
     def on_stop(self) -> None:
         """Let the processes end, and wait for them."""
