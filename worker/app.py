@@ -52,8 +52,6 @@ _PARTS = (
     "hosts",
     "plugins",
     "sandbox",
-    "store.postgres",
-    "store.sqlite",
     "stream",
     "telemetry",
 )
