@@ -1,6 +1,6 @@
 """The words of written dates by language: months, weekdays, and what stands between them.
 
-Names are the Unicode project's (CLDR, by Babel), of all its regional forms: Egypt's, the Levant's and the Maghreb's
+Names are the Unicode project's (``date_names``), of all its regional forms: Egypt's, the Levant's and the Maghreb's
 months in Arabic, nominative and genitive in Russian. Those of the Solar Hijri calendar (Iran, Afghanistan), which CLDR
 has and Babel has not, and spellings that CLDR does not have, stand here.
 """
@@ -13,16 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
-from babel.core import Locale
+from tasks.steps.parse.date_names import MONTHS, WEEKDAYS
 
 Meaning = TypeVar("Meaning")
 Month: TypeAlias = tuple[bool, int]  # whether it is of the Solar Hijri calendar; 1 to 12
 
-_LOCALES: Final = {
-    "ar": ("ar", "ar_SY", "ar_MA", "ar_DZ"), "fa": ("fa", "fa_AF"), "fr": ("fr",), "es": ("es",), "ru": ("ru",),
-    "de": ("de", "de_AT"), "pt": ("pt",), "it": ("it",), "tr": ("tr",), "uk": ("uk",), "nl": ("nl",), "pl": ("pl",),
-    "en": ("en",),
-}  # fmt: skip
 _FILLERS: Final = {
     "ar": "يوم في الساعة", "fa": "روز ساعت ماه سال در", "fr": "le à", "es": "el de del a las", "ru": "в г года",
     "de": "am den um Uhr", "pt": "de às", "it": "il alle ore", "tr": "saat günü", "uk": "о р року", "nl": "om uur",
@@ -69,8 +64,8 @@ def _digit(character: str) -> str:
 
 @functools.cache
 def words_by_language() -> Mapping[str, Words]:
-    """Return all languages' words. Reads what comes with Babel, once."""
-    return {language: _words(language) for language in _LOCALES}
+    """Return all languages' words."""
+    return {language: _words(language) for language in MONTHS}
 
 
 def _words(language: str) -> Words:
@@ -80,7 +75,7 @@ def _words(language: str) -> Words:
 
 
 def _months(language: str) -> Iterator[tuple[str, Month]]:
-    for name, month in _names(language, "months"):
+    for name, month in _names(MONTHS[language], first=1):
         yield name, (False, month)
     for name, month in _MORE_MONTHS.get(language, {}).items():
         yield folded(name), (False, month)
@@ -91,18 +86,15 @@ def _months(language: str) -> Iterator[tuple[str, Month]]:
 
 
 def _weekdays(language: str) -> Iterator[tuple[str, int]]:
-    yield from _names(language, "days")
+    yield from _names(WEEKDAYS[language], first=0)
     for name, day in _MORE_WEEKDAYS.get(language, {}).items():
         yield folded(name), day
 
 
-def _names(language: str, kind: str) -> Iterator[tuple[str, int]]:
-    """Yield CLDR's names, long and short, of all forms; a short one's full stop is the reader's."""
-    for locale in _LOCALES[language]:
-        for widths in getattr(Locale.parse(locale), kind).values():
-            for width in ("wide", "abbreviated"):
-                for number, name in widths[width].items():
-                    yield folded(name).rstrip("."), number
+def _names(listed: str, *, first: int) -> Iterator[tuple[str, int]]:
+    for number, names in enumerate(listed.split(";"), start=first):
+        for name in filter(None, names.split(",")):
+            yield folded(name), number
 
 
 def _unambiguous(pairs: Iterable[tuple[str, Meaning]]) -> dict[str, Meaning]:
