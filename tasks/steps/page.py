@@ -93,7 +93,7 @@ class SourceProfile:
     name: str
     hosts: tuple[str, ...] = ()  # hosts that follow-ups may be fetched from; empty: the host of item_url
     timezone: str = "UTC"  # IANA name; for dates without a zone
-    date_order: DateOrder | None = None  # of dates in figures, as 02/03/2024; None: one that may be either is none
+    date_order: DateOrder | None = None  # of dates in figures, as 02/03/2024; None: the language's
     parser: str | None = None  # vardump | html | json | feed; None: by content type and sniffing
     item_url: str | None = None  # template of a related item's URL, with {id}
     max_depth: int = 0  # how far from a pushed page follow-ups go; 0: none

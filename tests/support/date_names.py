@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from babel.core import Locale
+from babel.localedata import locale_identifiers
 
 # Where regional forms differ in their months, all of them.
 LOCALES = {
@@ -16,10 +17,11 @@ LOCALES = {
 }  # fmt: skip
 TARGET = Path(__file__).parents[2] / "tasks" / "steps" / "parse" / "date_names.py"
 HEAD = '''\
-"""The names of months and weekdays by language, long and short, of all forms: those of the Unicode project's CLDR.
+"""How dates are written, by language, as the Unicode project's CLDR has it.
 
-Written by ``python -m tests.support.date_names``; a test compares them with what Babel has. Twelve months and seven
-weekdays from Monday on, each ended by ";", its names by ",".
+Written by ``python -m tests.support.date_names``; a test compares it with what Babel has. Twelve months and seven
+weekdays from Monday on, long and short and in all forms, each ended by ";", its names by ",". Then the languages whose
+dates in figures begin with the day, and the regions in which that is otherwise than in the rest of their language.
 """
 
 from __future__ import annotations
@@ -53,6 +55,31 @@ def table(name: str, kind: str) -> Iterator[str]:
     yield "}"
 
 
+def orders() -> tuple[set[str], set[str]]:
+    """Return the languages whose short dates begin with the day, and the tags of which that is otherwise.
+
+    English is not among the former: what is no region's own may be written anywhere.
+    """
+    found = {one.replace("_", "-").lower(): _day_first(one) for one in locale_identifiers()}
+    languages = {tag for tag, day in found.items() if day and "-" not in tag and tag != "en"}
+    otherwise = {tag for tag, day in found.items() if "-" in tag and day != (tag.partition("-")[0] in languages)}
+    return languages, otherwise
+
+
+def _day_first(locale: str) -> bool:
+    return str(Locale.parse(locale).date_formats["short"].pattern).startswith("d")
+
+
+def listing(name: str, tags: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of one set."""
+    yield f"\n{name}: Final = frozenset("
+    yield "    ("
+    for line in filled([f"{tag} " for tag in sorted(tags)]):
+        yield f'        "{line}"'
+    yield "    ).split()"
+    yield ")"
+
+
 def filled(words: Iterable[str], width: int = 108) -> Sequence[str]:
     """Return the words in as few lines as can hold them."""
     lines = [""]
@@ -64,5 +91,8 @@ def filled(words: Iterable[str], width: int = 108) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    TARGET.write_text("\n".join((HEAD, *table("MONTHS", "months"), *table("WEEKDAYS", "days"), "")), encoding="utf-8")
+    names_of = (*table("MONTHS", "months"), *table("WEEKDAYS", "days"))
+    first, otherwise = orders()
+    tags = (*listing("DAY_FIRST", first), *listing("DAY_FIRST_OTHERWISE", otherwise))
+    TARGET.write_text("\n".join((HEAD, *names_of, *tags, "")), encoding="utf-8")
     sys.stdout.write(f"{TARGET} is written\n")

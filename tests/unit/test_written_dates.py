@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.errors import Malformed, Truncated
 from tasks.steps.page import DateOrder, ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import parse
-from tasks.steps.parse.dates import any_date, date_line, is_date_line, starts_date_line
+from tasks.steps.parse.dates import any_date, date_line, is_date_line, published, starts_date_line
 from tasks.steps.parse.written import written
 from tests.support.pages import dump_of
 
@@ -176,6 +176,66 @@ def test_a_date_in_figures_that_may_be_two_is_none_without_an_order(
     assert (found.date().isoformat() if found else None) == expected
     timed = any_date(f"{text} 14:03:32", UTC, order)
     assert (timed.isoformat() if timed else None) == (f"{expected}T14:03:32+00:00" if expected else None)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("Tue, 03/08/2022 - 09:20", "2022-03-08T09:20:00+00:00"),
+        ("Thu 03/08/2022", None),
+        ("Tue 03/12/2024", None),  # both are Tuesdays
+        ("Someday 03/08/2022", None),
+        ("Di., 24.02.2022, 09:20 Uhr", None),  # a Thursday
+        ("Do., 24.02.2022, 09:20 Uhr", "2022-02-24T09:20:00+00:00"),
+        ("24/02/2022 à 18h04", "2022-02-24T18:04:00+00:00"),
+        ("24.02.2022 – 9:20 p.m.", "2022-02-24T21:20:00+00:00"),
+        ("2024年7月19日 6時30分", "2024-07-19T06:30:00+00:00"),
+        ("2004年8月27日（金）", "2004-08-27T00:00:00+00:00"),
+        ("2024년 10월 2일", "2024-10-02T00:00:00+00:00"),
+        ("2024. 2. 30.", None),
+        ("2024年2月30日", None),
+        ("2024.10.02. 오후 8:15", None),  # in the afternoon
+    ],
+)
+def test_figures_are_read_with_what_stands_around_them(text: str, expected: str | None) -> None:
+    found = any_date(text, UTC)
+    assert (found.isoformat() if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    "text, language, expected",
+    [
+        ("03/04/2025", "de", "2025-04-03"),
+        ("03/04/2025", "en-GB", "2025-04-03"),
+        ("03/04/2025", "pt_BR", "2025-04-03"),
+        ("03/04/2025", "de-XX", "2025-04-03"),
+        ("03/04/2025", "en", None),
+        ("03/04/2025", "en-US", None),
+        ("03/04/2025", "fr-CA", None),
+        ("03/04/2025", "tlh", None),
+        ("03/04/2025", "?", None),
+        ("03/04/2025", None, None),
+        ("۱۴۰۳/۰۲/۱۱ - ۰۸:۴۰", "fa-IR", "2024-04-30"),
+        ("1403-02-11", "fa", "2024-04-30"),
+        ("1403/12/30", "fa", "2025-03-20"),
+        ("1402/12/30", "fa", None),
+        ("2024/02/11", "fa", "2024-02-11"),
+        ("1999-02-11T08:00:00Z", "fa", "1999-02-11"),
+        ("1445/09/05", "ar", None),
+        ("1403-02-11", "en", None),
+    ],
+)
+def test_the_language_of_a_page_may_tell_the_order_and_the_calendar(
+    text: str, language: str | None, expected: str | None
+) -> None:
+    found = published(text, SourceProfile(name="a"), language)
+    assert (found.date().isoformat() if found else None) == expected
+
+
+def test_the_order_of_a_profile_outweighs_the_language() -> None:
+    found = published("03/04/2025", SourceProfile(name="a", date_order="mdy"), "de")
+    assert found is not None
+    assert found.month == 3
 
 
 MONTHS = {

@@ -1,7 +1,8 @@
-"""The names of months and weekdays by language, long and short, of all forms: those of the Unicode project's CLDR.
+"""How dates are written, by language, as the Unicode project's CLDR has it.
 
-Written by ``python -m tests.support.date_names``; a test compares them with what Babel has. Twelve months and seven
-weekdays from Monday on, each ended by ";", its names by ",".
+Written by ``python -m tests.support.date_names``; a test compares it with what Babel has. Twelve months and seven
+weekdays from Monday on, long and short and in all forms, each ended by ";", its names by ",". Then the languages whose
+dates in figures begin with the day, and the regions in which that is otherwise than in the rest of their language.
 """
 
 from __future__ import annotations
@@ -82,3 +83,28 @@ WEEKDAYS: Final[Mapping[str, str]] = {
     "pl": "pon,poniedziałek;wt,wtorek;śr,środa;czw,czwartek;piątek,pt;sob,sobota;niedz,niedziela;",
     "en": "Mon,Monday;Tue,Tuesday;Wed,Wednesday;Thu,Thursday;Fri,Friday;Sat,Saturday;Sun,Sunday;",
 }
+
+DAY_FIRST: Final = frozenset(
+    (
+        "aa ab agq am an ar as asa ast az bal bas be bem bew bez bg bm bn br brx bs byn ca ccp cgg co cs cv cy da "
+        "dav de dje doi dsb dua dv dyo ebu el es et ewo ff fi fo fr frr fur fy ga gd gez gl gsw gu guz gv ha haw he "
+        "hi hr hsb ht hy ia id ie ig is it jmc jv ka kab kam kde kea kgp khq ki kk kkj kln km kn kok ksb ksf ksh ku "
+        "kw kxv ky la lag lb lg lij lld ln lo lu luo luy lv mai mas mer mfe mgh mi mk ml mni mr ms mt mua my naq nb "
+        "nd nds nl nmg nn nnh no nus nyn oc os pa pap pcm pl prg pt qu rif rm rn ro rof ru rwk sa saq sat sbp sc scn "
+        "seh ses sg shi sid sk sl smn so sq sr ssy su sw syr szl ta te teo tg th tig tk to tpi tr trw tt twq tzm uk "
+        "ur uz vai vec vi vun wal wo xnr xog yav yi yo yrl zgh "
+    ).split()
+)
+
+DAY_FIRST_OTHERWISE: Final = frozenset(
+    (
+        "az-arab az-arab-iq az-arab-ir az-arab-tr en-001 en-150 en-ae en-ag en-ai en-at en-au en-bb en-be en-bm "
+        "en-bs en-bw en-bz en-cc en-ch en-ck en-cm en-cx en-cy en-cz en-de en-dg en-dk en-dm en-er en-es en-fi en-fj "
+        "en-fk en-fm en-fr en-gb en-gd en-gg en-gh en-gi en-gm en-gs en-gy en-hk en-hu en-id en-ie en-il en-im en-in "
+        "en-io en-it en-je en-jm en-ke en-ki en-kn en-ky en-lc en-lr en-ls en-mg en-mo en-ms en-mt en-mu en-mv en-mw "
+        "en-my en-na en-nf en-ng en-nl en-no en-nr en-nu en-nz en-pg en-pk en-pl en-pn en-pt en-pw en-ro en-rw en-sb "
+        "en-sc en-sd en-sg en-sh en-si en-sk en-sl en-ss en-sx en-sz en-tc en-tk en-to en-tt en-tv en-tz en-ug en-vc "
+        "en-vg en-vu en-ws en-zm en-zw es-pa es-pr fr-ca ha-arab ha-arab-ng ha-arab-sd ks-deva ks-deva-in se-fi "
+        "uz-arab uz-arab-af zh-hans-hk zh-hans-mo zh-hans-sg zh-hant-hk zh-hant-mo "
+    ).split()
+)

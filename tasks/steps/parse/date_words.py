@@ -8,12 +8,13 @@ has and Babel has not, and spellings that CLDR does not have, stand here.
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
-from tasks.steps.parse.date_names import MONTHS, WEEKDAYS
+from tasks.steps.parse.date_names import DAY_FIRST, DAY_FIRST_OTHERWISE, MONTHS, WEEKDAYS
 
 Meaning = TypeVar("Meaning")
 Month: TypeAlias = tuple[bool, int]  # whether it is of the Solar Hijri calendar; 1 to 12
@@ -27,6 +28,7 @@ _SOLAR: Final = (
     "فروردین اردیبهشت خرداد تیر مرداد شهریور مهر آبان آذر دی بهمن اسفند",
     "حمل ثور جوزا سرطان اسد سنبله میزان عقرب قوس جدی دلو حوت",
 )
+_SOLAR_LANGUAGES: Final = frozenset({"fa", "ps", "prs"})
 _MORE_MONTHS: Final = {
     "ar": {"يونيه": 6, "يوليه": 7, "اغسطس": 8}, "ru": {"фев": 2, "сен": 9, "ноя": 11}, "en": {"Sept": 9},
 }  # fmt: skip
@@ -56,6 +58,30 @@ def folded(text: str) -> str:
 def ascii_digits(text: str) -> str:
     """Return the text with the decimal digits of any script as ASCII."""
     return "".join(map(_digit, text))
+
+
+@functools.lru_cache(maxsize=256)
+def day_first(language: str | None) -> bool:
+    """Tell whether dates in figures begin with the day in a language, given as the tag that a page has.
+
+    The other order is never told: ``en-US`` is what much software says wherever it is used.
+    """
+    tag = (language or "").replace("_", "-").lower()
+    return (tag.partition("-")[0] in DAY_FIRST) != (tag in DAY_FIRST_OTHERWISE)
+
+
+def solar(language: str | None) -> bool:
+    """Tell whether years in figures may be of the Solar Hijri calendar in a language."""
+    return language is not None and re.split("[-_]", language)[0].lower() in _SOLAR_LANGUAGES
+
+
+@functools.lru_cache(maxsize=1024)
+def weekdays_named(name: str) -> frozenset[int]:
+    """Return the weekdays, Monday as 0, that a name means in any of the languages, if it is no month's: ``mar``."""
+    words = words_by_language().values()
+    if any(name in one.months for one in words):
+        return frozenset()
+    return frozenset(one.weekdays[name] for one in words if name in one.weekdays)
 
 
 def _digit(character: str) -> str:

@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 
 from tasks.errors import Malformed
 from tasks.steps.page import DateOrder, SourceProfile
-from tasks.steps.parse.date_words import ascii_digits
+from tasks.steps.parse.date_words import ascii_digits, day_first, solar
+from tasks.steps.parse.figures import in_figures
 from tasks.steps.parse.written import starts_written, written
 
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -34,12 +35,6 @@ _RFC5322: Final = re.compile(
     r"(?:([A-Z][a-z]{2}), )?([0-9]{1,2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2})(?::([0-9]{2}))? "
     r"(GMT|UTC|UT|Z|[+-][0-9]{4})"
 )
-# Day, month and year in figures; a year that comes first says the order.
-_FIGURES: Final = re.compile(
-    r"([0-9]{1,4})([./-])([0-9]{1,2})\2([0-9]{1,4})(?:,? +([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?)?"
-)
-_YEAR: Final = 4  # figures
-_MONTHS_OF_A_YEAR: Final = 12
 
 
 @functools.lru_cache(maxsize=256)
@@ -100,50 +95,35 @@ def _starts_usual_line(text: str) -> bool:
     return any(_LINE.fullmatch(text + sample[len(text) :]) for sample in _SAMPLES)
 
 
-def published(raw: str | None, profile: SourceProfile) -> datetime | None:
-    """Read a date as a page of this source writes it; see ``any_date``."""
-    return any_date(raw, zone_of(profile.timezone), profile.date_order) if raw else None
+def published(raw: str | None, profile: SourceProfile, language: str | None = None) -> datetime | None:
+    """Read a date as a page of this source and language writes it; see ``any_date``."""
+    if not raw:
+        return None
+    order = profile.date_order or ("dmy" if day_first(language) else None)
+    return any_date(raw, zone_of(profile.timezone), order, solar=solar(language))
 
 
-def any_date(text: str, zone: tzinfo, order: DateOrder | None = None) -> datetime | None:
+def any_date(text: str, zone: tzinfo, order: DateOrder | None = None, *, solar: bool = False) -> datetime | None:
     """Read a date of ISO 8601, of RFC 5322, in figures, or with a month's name in one of several languages.
 
-    ``zone`` is for those that name none, ``order`` for those in figures that may be read in two ways. None when it is
-    no date, an impossible one, or could be two. A date without a time becomes its midnight.
+    ``zone`` is for those that name none, ``order`` for those in figures that may be read in two ways, ``solar`` for
+    years of the Solar Hijri calendar in figures. None when it is no date, an impossible one, or could be two. A date
+    without a time becomes its midnight.
     """
     text = text.strip()
     if not text.isascii():
         text = ascii_digits(text)
-    if (iso := _ISO.fullmatch(text)) is not None:
+    if (iso := _ISO.fullmatch(text)) is not None and not (solar and text.startswith(("13", "14"))):
         return _from_iso(iso, zone)
     if (mail := _RFC5322.fullmatch(text)) is not None:
         return _from_mail(mail)
-    if (figures := _FIGURES.fullmatch(text)) is not None:
-        return _from_figures(figures, zone, order)
+    if (figures := in_figures(text, zone, order, solar=solar)) is not None:
+        return figures
     found = written(text)
     try:
         return found.moment(zone) if found else None
     except ValueError:
         return None
-
-
-def _from_figures(found: re.Match[str], zone: tzinfo, order: DateOrder | None) -> datetime | None:
-    first, _, second, third, *clock = found.groups(default="0")
-    if len(first) == _YEAR:
-        year, month, day = first, second, third
-    elif len(third) == _YEAR and (known := order or _only_order(int(first), int(second))):
-        year, (day, month) = third, (first, second) if known == "dmy" else (second, first)
-    else:
-        return None
-    hour, minute, seconds = map(int, clock)
-    return _moment(int(year), int(month), int(day), hour, minute, seconds, zone)
-
-
-def _only_order(first: int, second: int) -> DateOrder | None:
-    """Return the only order in which two numbers can be day and month; of two equal ones either does."""
-    if first == second or first > _MONTHS_OF_A_YEAR:
-        return "dmy"
-    return "mdy" if second > _MONTHS_OF_A_YEAR else None
 
 
 def _from_iso(found: re.Match[str], zone: tzinfo) -> datetime | None:

@@ -15,7 +15,7 @@ from tasks.steps.parse.charset import ascii_compatible, decoder
 from tasks.steps.parse.dates import any_date, published
 from tasks.steps.related import related_of_list
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _ENDS_EARLY: Final = "unexpected end of data"  # orjson's words; a test cuts a document at every byte
 
@@ -28,7 +28,8 @@ def parse_json(payload: Payload, profile: SourceProfile) -> ParsedPage:
     decode = decoder(body, payload.content_type)
     loaded = _load(decode(body))
     obj = document.resolved(_article(loaded), document.objects(loaded))
-    published_raw, published_at = _published(obj, profile)
+    language = document.language(obj)
+    published_raw, published_at = _published(obj, profile, language)
     return ParsedPage(
         parser="json",
         parser_version=VERSION,
@@ -36,11 +37,11 @@ def parse_json(payload: Payload, profile: SourceProfile) -> ParsedPage:
         published_at=published_at,
         published_raw=published_raw,
         paragraphs=document.paragraphs(obj),
-        language=document.language(obj),
+        language=language,
         authors=document.authors(obj),
         related=related_of_list(document.related_list(obj)),
         canonical_url=document.url(obj, payload.url),
-        modified_at=published(document.modified(obj), profile),
+        modified_at=published(document.modified(obj), profile, language),
         section=document.section(obj),
         tags=document.tags(obj),
         image=document.image(obj, payload.url),
@@ -57,13 +58,13 @@ def _load(text: str) -> Any:
         raise Malformed(f"not JSON: {error}") from error
 
 
-def _published(obj: document.Obj, profile: SourceProfile) -> tuple[str | None, datetime | None]:
+def _published(obj: document.Obj, profile: SourceProfile, language: str | None) -> tuple[str | None, datetime | None]:
     """Return the date as written and as a moment; WordPress gives it in UTC, too, without saying so in the text."""
     in_utc = obj.get("date_gmt")
     if isinstance(in_utc, str) and (moment := any_date(in_utc, UTC)) is not None:
         return in_utc, moment
     raw = document.published(obj)
-    return raw, published(raw, profile)
+    return raw, published(raw, profile, language)
 
 
 def _article(loaded: Any) -> document.Obj:

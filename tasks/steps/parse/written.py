@@ -35,7 +35,7 @@ _NOON: Final = 12
 _NO_HOUR: Final = 99
 _FIGURES: Final = re.compile("[0-9:h]+")
 _MEMO: Final = 1024  # lines; sniffing and parsing read the same one
-_GREGORIAN: Final = range(1583, 9999)  # weekdays are Gregorian; any zone's offset still leads to a year
+GREGORIAN: Final = range(1583, 9999)  # weekdays are Gregorian; any zone's offset still leads to a year
 # The Solar Hijri years for which the calendar is sure: Iran's law is of 1925, Norouz is computed as the calendar
 # authority does for these (https://github.com/majiidd/persiantools).
 _SOLAR: Final = range(1200, 1501)
@@ -69,7 +69,7 @@ class Written:
         return moment
 
     def _gregorian(self) -> tuple[int, int, int]:
-        if self.year not in (_SOLAR if self.solar else _GREGORIAN):
+        if self.year not in (_SOLAR if self.solar else GREGORIAN):
             message = f"the year {self.year} is none that dates are read of"
             raise ValueError(message)
         if not self.solar:
