@@ -28,8 +28,8 @@ from tasks.steps.page import Payload, SourceProfile, Tier
 from tasks.steps.parse.body import article_body
 from tasks.steps.parse.charset import decoder, in_utf8
 from tasks.steps.parse.html import parse_html
+from tasks.steps.parse.json_ld import article_of, objects_of
 from tasks.steps.parse.markup import tree_of
-from tasks.steps.parse.metadata import json_ld
 
 PENSTOCK: Final = "penstock"
 BASELINE: Final = "trafilatura fast"  # what speeds are compared with
@@ -164,7 +164,7 @@ def _untiered(extract: Callable[[bytes], str | None]) -> Extractor:
 def _penstock(raw: bytes) -> tuple[str, str]:
     page = in_utf8(raw, decoder(raw, meta=True))
     tree = tree_of(page)
-    body = article_body(tree, page, json_ld({"script": tree.iter("script")}))
+    body = article_body(tree, page, article_of(objects_of(tree.iter("script"))))
     return "\n".join(body.paragraphs), body.tier
 
 

@@ -18,6 +18,12 @@ def same_site(one: str, other: str) -> bool:
     return _site(one) == _site(other)
 
 
+def registered_label(host: str) -> str:
+    """Return the name that an owner registered: ``quay`` of ``www.quay.co.uk``; of a host without one, nothing."""
+    site = _site(host)
+    return site.partition(".")[0] if "." in site and not site[-1].isdigit() else ""
+
+
 @functools.lru_cache(maxsize=_MEMO)
 def _site(host: str) -> str:
     name = host.partition(":")[0]

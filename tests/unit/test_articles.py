@@ -259,14 +259,46 @@ def test_the_page_itself_speaks_last() -> None:
         ("Harbour closed | The Quay", "", "The Quay", "Harbour closed"),
         ("Harbour closed – The Quay", "", "The Quay", "Harbour closed"),
         ("A walk on The Quay", "", "The Quay", "A walk on The Quay"),
-        ("The Quay", "", "The Quay", "The Quay"),
+        ("The Quay", "", "The Quay", None),
         ("Harbour closed | The Quay", "<h1>The Quay</h1><h1>Harbour closed</h1>", "", "Harbour closed"),
-        ("Harbour closed | The Quay", "<h1>News</h1><h1>Sea</h1>", "", "Harbour closed | The Quay"),
+        ("Harbour closed | The Quay", "<h1>News</h1><h1>Sea</h1>", "", "Harbour closed"),
+        ("Harbour closed | Daily", "<h1>News</h1><h1>Sea</h1>", "", None),
+        ("Sea | Harbour closed | Daily", "<h2>Sea</h2><h2>Harbour closed</h2>", "", "Harbour closed"),
+        ("Daily: Harbour closed", "<h1>Harbour closed</h1>", "", "Harbour closed"),
+        ("Harbour closed - Daily", "<h1><a href=/>Daily</a></h1><h2>Harbour closed</h2>", "", "Harbour closed"),
+        ("Harbour closed - Daily", "<h1>Daily</h1><h2>Harbour closed</h2>", "", "Harbour closed"),
+        ("Harbour closed - Daily", "<h1>Daily</h1>", "", None),
+        ("Harbour closed", "<h1>Sea</h1>", "", "Harbour closed"),
+        ("港口关闭_海港报", "<h1>港口关闭</h1>", "", "港口关闭"),
+        ("Closed", "<h1>Harbour<br>closed</h1>", "", "Harbour closed"),
     ],
 )
-def test_the_name_of_the_site_is_no_part_of_the_title(title: str, headings: str, site: str, expected: str) -> None:
+def test_the_name_of_the_site_is_no_part_of_the_title(
+    title: str, headings: str, site: str, expected: str | None
+) -> None:
     head = f"<title>{title}</title>" + meta(("og:site_name", site))
     assert page(headings + paragraphs(*SENTENCES), head).title == expected
+
+
+LONG = "Council approves the tidal barrier after nine years, but pilots say that the gates will open at the wrong hour"
+
+
+@pytest.mark.parametrize(
+    "head, body, expected",
+    [
+        (meta(("og:title", "The Quay"), ("og:site_name", "The Quay")), ARTICLE, "Harbour closed"),
+        (meta(("og:title", "Harbour closed - Local")), ARTICLE, "Harbour closed"),
+        (meta(("og:title", "Harbour closed - The Quay"), ("og:site_name", "The Quay")), "", "Harbour closed"),
+        (ld(headline=LONG[:100] + "..."), f"<h1>{LONG}</h1>", LONG),
+        (ld(headline=LONG[:106]) + meta(("og:title", LONG)), "", LONG),
+        (ld(headline="<em>Harbour</em> closed &amp; shut"), "", "Harbour closed & shut"),
+        (ld(headline="Why it shut") + "<title>Harbour closed - Local</title>", ARTICLE, "Harbour closed"),
+        (ld(headline="Harbour") + "<title>Harbour - Local</title>", ARTICLE, "Harbour"),
+    ],
+    ids=["site", "suffix", "named suffix", "ellipsis", "cut off", "markup", "two against one", "one against one"],
+)
+def test_a_stated_title_is_mended_by_what_the_page_shows(head: str, body: str, expected: str) -> None:
+    assert page(body + paragraphs(*SENTENCES), head).title == expected
 
 
 @pytest.mark.parametrize(

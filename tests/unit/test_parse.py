@@ -70,6 +70,16 @@ HOSTILE = {
     b"<p itemscope itemtype=http://schema.org/Article itemprop=author>"
     + b"<b itemscope itemprop=author>" * 9_000
     + b"x</html>",
+    "authors in authors": b"<html><body><h1>A b</h1>"
+    + b"<b itemprop=author class=author>" * 9_000
+    + b"Ida Holm</html>",
+    "authors without end": b"<html><body><h1>A b</h1><article>" + b"<a rel=author>Ida Holm</a> " * 9_000 + b"</html>",
+    "headings in headings": b"<html><title>A b</title><body>" + b"<h1><div>" * 9_000 + b"A<br>b</html>",
+    "dates in dates": b"<html><body><article><h1>A b</h1>" + b"<time datetime=2024-03-12>" * 9_000 + b"x</html>",
+    "a byline without end": b"<html><body><h1>A b</h1><p>" + b"By Ida 1 2024 | " * 60_000 + b"</html>",
+    "a title without end": b"<html><title>" + b"a | " * 200_000 + b"</title><body><p>x</html>",
+    "an author without end": b"<html><meta name=author content='" + b"A, " * 200_000 + b"'><h1>A b</h1><p>x</html>",
+    "JSON-LD of white space": b"<html><script type='application/ld+json'>{," + b" " * 900_000 + b"</script><p>x</html>",
     "links without end": b"<html><body><article><p>" + b"<a href=/a/b?c>a word </a>" * 15_000 + b"</html>",
     "paragraphs without end": b"<html><body><article>"
     + b"<p>the same few words again and again, as if it were an article" * 20_000

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tasks.steps.canonical import normal_url
 from tasks.steps.parse.markup import paragraphs_of_text
+from tasks.steps.parse.names import names_of
 
 _TITLE: Final = ("headline", "title", "name")
 _BODY: Final = (
@@ -32,14 +33,12 @@ _REFERRED: Final = (*_AUTHORS, "image")  # what objects of a graph name by @id
 _LANGUAGE: Final = ("inLanguage", "language", "lang")
 _URL: Final = ("url", "canonical_url", "canonicalUrl", "link", "mainEntityOfPage")
 _RELATED: Final = ("related", "related_items", "relatedItems", "related_articles", "relatedArticles")
-_WRAPPERS: Final = ("@graph", "article", "data", "post", "posts", "story", "item", "attributes", "fields")
+_WRAPPERS: Final = ("@graph", "article", "data", "post", "posts", "story", "item", "attributes", "fields", "mainEntity")
 _INNER: Final = ("rendered", "@value", "text", "content", "value", "name", "@id")  # where an object keeps its text
 _MAX_OBJECTS: Final = 1000
 _MAX_DEPTH: Final = 6
 _LANGUAGE_TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
-_BY: Final = re.compile(r"^by\s+", re.IGNORECASE)
-_AND: Final = re.compile(r"\s*;\s*|\s+(?:and|&)\s+", re.IGNORECASE)
-_NO_NAME: Final = re.compile(r"://|@|^www\.", re.IGNORECASE)
+_LONGEST_TITLE: Final = 1_000  # characters, up to which one is looked at for markup
 _MAX_TAGS: Final = 100
 
 Obj = Mapping[str, Any]
@@ -75,8 +74,13 @@ def is_article(obj: Obj) -> bool:
 
 
 def title(obj: Obj) -> str | None:
-    """Return the title, its entities resolved."""
-    return _first(obj, _TITLE, plain)
+    """Return the title, its entities resolved, without markup."""
+    return _first(obj, _TITLE, _unmarked)
+
+
+def _unmarked(value: Any) -> str | None:
+    text = plain(value)
+    return " ".join(paragraphs_of_text(text)) or None if text and "<" in text and len(text) <= _LONGEST_TITLE else text
 
 
 def paragraphs(obj: Obj) -> tuple[str, ...]:
@@ -112,9 +116,7 @@ def tags(obj: Obj) -> tuple[str, ...]:
 
 def image(obj: Obj, base: str | None) -> str | None:
     """Return the URL of the lead image, absolute."""
-    return _first(
-        obj, _IMAGE, lambda value: next((url for one in _listed(value) if (url := _address(one, base))), None)
-    )
+    return _first(obj, _IMAGE, lambda value: next((url for one in listed(value) if (url := _address(one, base))), None))
 
 
 def _address(value: Any, base: str | None) -> str | None:
@@ -123,20 +125,26 @@ def _address(value: Any, base: str | None) -> str | None:
     return absolute(value.strip(), base) if isinstance(value, str) else None
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """Return a list as it is, and anything else as the only one of a list."""
     return value if isinstance(value, list) else [value]
 
 
 def authors(obj: Obj) -> tuple[str, ...]:
     """Return the authors' names, each once; an ``@id`` is no name."""
     for key in _AUTHORS:
-        if names := tuple(author_names(plain(_without_id(one)) for one in _listed(obj.get(key)))):
+        if names := tuple(names_of(map(plain, (name for one in listed(obj.get(key)) for name in _named(one))))):
             return names
     return ()
 
 
-def _without_id(value: Any) -> Any:
-    return {key: inner for key, inner in value.items() if key != "@id"} if isinstance(value, dict) else value
+def _named(value: Any) -> list[Any]:
+    """Return the names in an author; an ``@id`` is none."""
+    if not isinstance(value, dict):
+        return [value]
+    if isinstance(names := value.get("name"), list):
+        return names
+    return [{key: inner for key, inner in value.items() if key != "@id"}]
 
 
 def resolved(article: Obj, objects: Sequence[Obj]) -> Obj:
@@ -153,22 +161,6 @@ def _referred(value: Any, by_id: Mapping[str, Obj]) -> Any:
 
 def _is_reference(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() <= {"@id", "@type"} and isinstance(value.get("@id"), str)
-
-
-def author_names(values: Iterable[str | None]) -> Iterator[str]:
-    """Yield names once each, without a leading "By"; addresses are no names."""
-    seen: set[str] = set()
-    for value in values:
-        for name in _names(_BY.sub("", value or "")):
-            if name and name not in seen and not _NO_NAME.search(name):
-                seen.add(name)
-                yield name
-
-
-def _names(text: str) -> list[str]:
-    """Divide "Ida Holm and Per Lund", but not "Salt and Pepper": where each part has a first and a last name."""
-    parts = _AND.split(text)
-    return parts if all(" " in part for part in parts) else [text]
 
 
 def language(obj: Obj) -> str | None:
@@ -223,7 +215,7 @@ def _first(obj: Obj, keys: Iterable[str], read: Any) -> str | None:
 
 def _texts(value: Any) -> Iterator[str]:
     """Yield the raw texts of a body: of a string, an object that wraps one, or a list of these."""
-    for one in _listed(value):
+    for one in listed(value):
         inner = one
         if isinstance(one, dict):
             inner = next((one[key] for key in _INNER if isinstance(one.get(key), str)), None)

@@ -17,10 +17,11 @@ from tasks.steps.parse import document
 from tasks.steps.parse.charset import Decoder, ascii_compatible, decoder
 from tasks.steps.parse.dates import published
 from tasks.steps.parse.markup import paragraphs_of_text, paragraphs_of_tree
+from tasks.steps.parse.names import names_of
 from tasks.steps.parse.xml import Element, local_name, namespace, plain_names, tree_of_xml
 from tasks.steps.related import Row, listed, media_kind
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _ENTRIES: Final = frozenset({"item", "entry"})
 _ATOM: Final = frozenset({"http://www.w3.org/2005/Atom", "http://purl.org/atom/ns#"})
@@ -78,7 +79,7 @@ def _article(entry: Element, channel: Element, payload: Payload, profile: Source
         published_raw=raw,
         paragraphs=paragraphs,
         language=_language(entry, parts, about),
-        authors=tuple(document.author_names(_authors(parts))),
+        authors=tuple(names_of(_authors(parts))),
         canonical_url=_link(entry, parts, payload.url),
         modified_at=published(_text(parts, _MODIFIED), profile),
         tags=tuple(dict.fromkeys(_tags(parts))),

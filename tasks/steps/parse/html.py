@@ -9,11 +9,9 @@ from tasks.errors import Truncated
 from tasks.steps.page import ParsedPage, Payload, SourceProfile
 from tasks.steps.parse.body import article_body
 from tasks.steps.parse.charset import ascii_compatible, decoder, in_utf8
-from tasks.steps.parse.dates import published
 from tasks.steps.parse.dump import Dump, find_dump
 from tasks.steps.parse.markup import MAX_BYTES, tree_of
-from tasks.steps.parse.metadata import json_ld, metadata_of, outlinks, parts_of, related_links
-from tasks.steps.parse.microdata import article_of
+from tasks.steps.parse.metadata import metadata_of, outlinks, parts_of, related_links
 from tasks.steps.related import related_of_dump
 
 VERSION: Final = 3
@@ -34,22 +32,21 @@ def parse_html(payload: Payload, profile: SourceProfile) -> ParsedPage:
     _require_end(page)
     tree = tree_of(page)
     parts = parts_of(tree)
-    article = json_ld(parts)
-    meta = metadata_of(parts, article, article_of(tree, page), payload.url)
+    meta = metadata_of(tree, page, parts, payload.url, profile)
     related = related_links(parts) if dump is None else related_of_dump(decode(dump.content))
-    body = article_body(tree, page, article)
+    body = article_body(tree, page, meta.article)
     return ParsedPage(
         parser="html",
         parser_version=VERSION,
         title=meta.title,
-        published_at=published(meta.published, profile),
+        published_at=meta.published_at,
         published_raw=meta.published,
         paragraphs=_untitled(body.paragraphs, meta.title),
         language=meta.language,
         authors=meta.authors,
         related=related,
         canonical_url=meta.canonical_url,
-        modified_at=published(meta.modified, profile),
+        modified_at=meta.modified_at,
         section=meta.section,
         tags=meta.tags,
         image=meta.image,

@@ -6,17 +6,25 @@ first that has a field is believed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import lxml.html
-import orjson
 
 from tasks.steps.canonical import canonical_url
-from tasks.steps.page import Related
-from tasks.steps.parse import document
+from tasks.steps.page import Related, SourceProfile
+from tasks.steps.parse import document, json_ld, microdata
+from tasks.steps.parse.dates import published
+from tasks.steps.parse.labels import without_by
+from tasks.steps.parse.markup import paragraphs_of_tree
+from tasks.steps.parse.names import is_person
+from tasks.steps.parse.publication import Publication, publication, site_in
+from tasks.steps.parse.shown import Read, Shown, shown_around, shown_authors, shown_date
+from tasks.steps.parse.titles import title_of
 from tasks.steps.related import Row, listed
 
 # schema.org's name → the names of meta elements that say the same, the best first
@@ -43,8 +51,15 @@ _META: Final[_Names] = {
     "image": ("twitter:image", "twitter:image:src", "thumbnail", "image"),
     "inLanguage": ("inlanguage", "content-language"),
 }  # fmt: skip
-_DIVIDERS: Final = tuple("|-–—·•:»")  # noqa: RUF001 (between a title and the site's name)
-_TAGS: Final = ("a", "article", "base", "h1", "html", "link", "meta", "script", "time", "title")
+_FIELDS: Final = (("twitter:label1", "twitter:data1"), ("twitter:label2", "twitter:data2"))
+_PAGES: Final = ("html", "body")  # an item of these is the page itself
+_SITE: Final = ("og:site_name", "application-name", "publisher", "dc.publisher", "dcterms.publisher")
+_TAGS: Final = ("a", "base", "h1", "h2", "h3", "html", "link", "meta", "script", "title")
+_HEADINGS: Final = ("h1", "h2", "h3")
+_LOGO: Final = ("logo", "brand", "site-title", "site-name", "sitename", "masthead")  # in the class of a heading
+_MOST_HEADINGS: Final = 100  # of each level
+_MOST_INSIDE: Final = 100  # elements of a heading
+_SLASHES_OF_A_HOME: Final = 3  # https://quay.example/
 _MAX_LINKS: Final = 1000  # that are looked at
 _MAX_OUTLINKS: Final = 500
 
@@ -57,9 +72,11 @@ T = TypeVar("T")
 class Metadata:
     """What stands about the article in structured data and meta elements; what does not is None or empty."""
 
+    article: document.Obj = field(repr=False)  # as JSON-LD has it
     title: str | None
     published: str | None  # as it is written
-    modified: str | None  # as it is written
+    published_at: datetime | None
+    modified_at: datetime | None
     authors: tuple[str, ...]
     language: str | None
     section: str | None
@@ -77,35 +94,75 @@ def parts_of(tree: Element) -> Parts:
     return parts
 
 
-def metadata_of(parts: Parts, article: document.Obj, stated: document.Obj, url: str | None) -> Metadata:
-    """Collect a page's metadata from its parts, its article as JSON-LD and microdata have it, and its own address."""
+def metadata_of(tree: Element, page: bytes, parts: Parts, url: str | None, profile: SourceProfile) -> Metadata:
+    """Collect a page's metadata from its tree, the UTF-8 that it was parsed from, its parts, and its own address."""
     meta = _meta(parts)
     base = _base(parts, url)
-    page = {"headline": _heading(parts, _sites(meta)), "datePublished": _time(parts), "author": _bylines(parts)}
-    sources = (article, _object(meta, _OPEN_GRAPH), stated, _object(meta, _META), page)
+    canonical = _link(parts, "canonical", base) or document.absolute(next(iter(meta.get("og:url", ())), None), base)
+    headings, element = _headings(parts["h1"], base), _first_text(parts["title"])
+    shared = (*headings, *meta.get("og:title", ()))
+    objects = json_ld.objects_of(parts["script"])
+    article = json_ld.article_of(objects, (canonical, url), (*shared, element))
+    said = (
+        article,
+        _object(meta, _OPEN_GRAPH),
+        microdata.article_of(tree, page),
+        _object(meta, _META),
+        _labelled(meta),
+    )
+    sources = [one for one in said if one]
+    names = (*_of(meta, _SITE), *json_ld.publishers(objects, sources), site_in(element, shared))
+    site = publication(names, url or canonical)
+    language = _language(parts) or _first(sources, document.language)
+    read = functools.partial(_read, profile=profile, language=language)
+    titles = [text for one in sources if (text := document.title(one))]
+    title = title_of(titles, (headings, lambda: _deeper(parts, base)), element, site)
+    shown = functools.cache(lambda: shown_around(tree, _first_headings(parts), title))
+    raw = _published(sources, read, shown)
     return Metadata(
-        title=_first(sources, document.title),
-        published=_first(sources, document.published),
-        modified=_first(sources, document.modified),
-        authors=_first(sources, document.authors) or (),
-        language=_language(parts) or _first(sources, document.language),
+        article=article,
+        title=title,
+        published=raw,
+        published_at=read(raw) if raw else None,
+        modified_at=next((at for one in sources if (at := read(document.modified(one) or ""))), None),
+        authors=_authors(sources, site, shown),
+        language=language,
         section=_first(sources, document.section),
         tags=_first(sources, document.tags) or (),
         image=_first(sources, lambda obj: document.image(obj, base)) or _link(parts, "image_src", base),
-        canonical_url=_link(parts, "canonical", base)
-        or document.absolute(next(iter(meta.get("og:url", ())), None), base),
+        canonical_url=canonical,
         base=base,
     )
 
 
-def json_ld(parts: Parts) -> document.Obj:
-    """Return the page's first article object of JSON-LD, or an empty one; what it names by ``@id`` is put in place."""
-    found: list[document.Obj] = []
-    for script in parts["script"]:
-        if (script.get("type") or "").strip().lower() == "application/ld+json":
-            found += document.objects(_loaded(script.text or ""))
-    article = next((obj for obj in found if document.is_article(obj)), None)
-    return {} if article is None else document.resolved(article, found)
+def _read(raw: str, profile: SourceProfile, language: str | None) -> datetime | None:
+    moment = published(raw, profile, language)
+    return None if moment is None or moment.timestamp() == 0 else moment  # the epoch is what software takes for no date
+
+
+def _published(sources: Sequence[document.Obj], read: Read, shown: Callable[[], Sequence[Shown]]) -> str | None:
+    """Return the first date that can be read, of those that are stated and the one that is shown; else the first."""
+    stated = [raw for one in sources if (raw := document.published(one))]
+    readable = next((raw for raw in stated if read(raw)), None)
+    return readable or shown_date(shown(), read) or next(iter(stated), None)
+
+
+def _authors(
+    sources: Sequence[document.Obj], site: Publication, shown: Callable[[], Sequence[Shown]]
+) -> tuple[str, ...]:
+    """Return the first people that are stated as authors, else those that are shown, else who else is stated.
+
+    A source that states the same and more is believed; a publication is no author of its own.
+    """
+    stated = [_without(site, document.authors(one)) for one in sources]
+    people = [names for names in stated if names and all(map(is_person, names))]
+    if people:
+        return next((names for names in people if set(names) > set(people[0])), people[0])
+    return _without(site, shown_authors(shown())) or next(filter(None, stated), ())
+
+
+def _without(site: Publication, names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if not site.is_behind(name))
 
 
 def outlinks(links: Iterable[str], meta: Metadata) -> tuple[str, ...]:
@@ -144,24 +201,34 @@ def _first(sources: Iterable[document.Obj], read: Callable[[document.Obj], T]) -
     return next((found for obj in sources if obj and (found := read(obj))), None)
 
 
-def _loaded(text: str) -> Any:
-    try:
-        return orjson.loads(text.strip().strip(";"))
-    except orjson.JSONDecodeError:
-        return None  # the page itself still speaks
-
-
 def _meta(parts: Parts) -> dict[str, list[str]]:
     """Return the contents of the meta elements by their lower-case property, name, itemprop or http-equiv."""
     found: dict[str, list[str]] = {}
     for element in parts["meta"]:
-        name = next(
-            (name for key in ("property", "name", "itemprop", "http-equiv") if (name := element.get(key))), None
-        )
+        name = _name(element)
         content = _clean(element.get("content"))
         if name and content:
-            found.setdefault(name.strip().lower(), []).append(content)
+            found.setdefault(name, []).append(content)
     return found
+
+
+def _name(element: Element) -> str | None:
+    """Return what a meta element is about; not one that is of an item inside of the page, nor the server's date."""
+    if name := element.get("property") or element.get("name"):
+        return str(name).strip().lower()
+    if name := element.get("itemprop"):
+        inner = any(one.get("itemscope") is not None and not _is_page(one) for one in element.iterancestors())
+        return None if inner else str(name).strip().lower()
+    name = (element.get("http-equiv") or "").strip().lower()
+    return None if name == "date" else name
+
+
+def _is_page(item: Element) -> bool:
+    return item.tag in _PAGES or (item.get("itemtype") or "").endswith("Page")
+
+
+def _of(meta: Mapping[str, list[str]], names: Iterable[str]) -> list[str]:
+    return [value for name in names for value in meta.get(name, ())]
 
 
 def _object(meta: Mapping[str, list[str]], names: _Names) -> document.Obj:
@@ -169,55 +236,49 @@ def _object(meta: Mapping[str, list[str]], names: _Names) -> document.Obj:
     return {key: values if len(values) > 1 else values[0] for key, values in found.items() if values}
 
 
-def _heading(parts: Parts, sites: Iterable[str]) -> str | None:
-    """Return the only h1, else the one that the title element begins with, else that without the site's name."""
-    headings = [text for element in parts["h1"] if (text := _clean(element.text_content()))]
-    title = next((text for element in parts["title"] if (text := _clean(element.text_content()))), None)
-    if len(headings) == 1 or title is None:
-        return headings[0] if len(headings) == 1 else None
-    return next((text for text in headings if title.startswith(text)), None) or _without_site(title, sites)
+def _labelled(meta: Mapping[str, list[str]]) -> document.Obj:
+    """Return the authors in the fields that Slack shows: their label says what they are, in the page's language."""
+    for label, data in _FIELDS:
+        if label in meta and data in meta and without_by(f"{meta[label][0]}: ") is not None:
+            return {"author": meta[data]}
+    return {}
 
 
-def _sites(meta: Mapping[str, list[str]]) -> list[str]:
-    return [name for key in ("og:site_name", "application-name") for name in meta.get(key, ())]
+def _headings(elements: Iterable[Element], base: str | None) -> list[str]:
+    """Return the texts of headings; one that leads to the home page is the site's."""
+    return [text for one in islice(elements, _MOST_HEADINGS) if (text := _text(one)) and not _is_logo(one, base)]
 
 
-def _without_site(title: str, sites: Iterable[str]) -> str:
-    for site in sites:
-        bare = title.removesuffix(site).rstrip()
-        if bare.endswith(_DIVIDERS):
-            return bare[:-1].rstrip() or title
-    return title
+def _deeper(parts: Parts, base: str | None) -> list[str]:
+    return [text for tag in _HEADINGS[1:] for text in _headings(parts[tag], base)]
 
 
-def _time(parts: Parts) -> str | None:
-    """Return the article's time element, or the page's if it has but one; a list page's many say nothing."""
-    within = next(iter(parts["article"]), None)
-    times = list(_times(parts["time"] if within is None else within.iter("time")))
-    marked = [text for element, text in times if "datePublished" in (element.get("itemprop") or "")]
-    if marked:
-        return marked[0]
-    return times[0][1] if times and (within is not None or len(times) == 1) else None
+def _first_headings(parts: Parts) -> list[Element]:
+    return [one for tag in _HEADINGS for one in islice(parts[tag], _MOST_HEADINGS)]
 
 
-def _times(elements: Iterable[Element]) -> Iterator[tuple[Element, str]]:
-    for element in elements:
-        text = _clean(element.get("datetime"))
-        if text:
-            yield element, text
+def _text(heading: Element) -> str | None:
+    """Return the text of a heading; a <br> stands between words."""
+    inside = [one.tag for one in islice(heading.iter(), _MOST_INSIDE)]
+    if "br" in inside and len(inside) < _MOST_INSIDE:
+        return " ".join(paragraphs_of_tree(heading))
+    return _clean(heading.text_content())
+
+
+def _is_logo(heading: Element, base: str | None) -> bool:
+    if any(name in (heading.get("class") or "").lower() for name in _LOGO):
+        return True
+    links = (link for link in (*heading.iter("a"), *heading.iterancestors("a")) if link.get("href"))
+    url = document.absolute(next((link.get("href") for link in links), None), base)
+    return url is not None and url.count("/") == _SLASHES_OF_A_HOME and url.endswith("/")
+
+
+def _first_text(elements: Iterable[Element]) -> str | None:
+    return next((text for one in elements if (text := _clean(one.text_content()))), None)
 
 
 def _language(parts: Parts) -> str | None:
     return next((document.language_tag(_clean(one.get("lang"))) for one in parts["html"]), None)
-
-
-def _bylines(parts: Parts) -> list[str]:
-    """Return the texts of the links to the article's authors."""
-    return [
-        text
-        for link in parts["a"]
-        if "author" in (link.get("rel") or "").lower().split() and (text := _clean(link.text_content()))
-    ]
 
 
 def _base(parts: Parts, url: str | None) -> str | None:

@@ -22,11 +22,15 @@ _BODY: Final = "articleBody"
 
 
 def article_of(tree: Element, page: bytes) -> document.Obj:
-    """Return the properties of the page's only article, or an empty object: a list of articles says nothing.
+    """Return the properties of the page's article, or an empty object: a list of articles says nothing.
 
-    ``page`` is what the tree was parsed from: to look there first takes less time.
+    Of several it is the only one that is not inside of another one, else the only one that holds an h1. ``page`` is
+    what the tree was parsed from: to look there first takes less time.
     """
     scopes = [one for one in _found(_TYPED, tree) if _is_article(one)] if b"itemscope" in page else []
+    if len(scopes) > 1:
+        outer = [one for one in scopes if not any(_is_article(around) for around in one.iterancestors())]
+        scopes = outer if len(outer) == 1 else [one for one in outer if next(one.iter("h1"), None) is not None]
     return _object(scopes[0]) if len(scopes) == 1 else {}
 
 
@@ -69,4 +73,6 @@ def _value(element: Element) -> Any:
 
 def _text(element: Element) -> str:
     stated = next((value for name in _VALUES if (value := element.get(name))), None)
+    if element.tag == "abbr":
+        stated = stated or element.get("title")
     return stated or " ".join(element.text_content().split())
