@@ -12,13 +12,15 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from tasks.steps.values import dataclass
 
 MediaKind = Literal["image", "video"]
 DateOrder = Literal["dmy", "mdy"]
-Tier = Literal["structured", "fast", "careful"]  # of the cascade in parse/body.py
+Tier = Literal[
+    "profile", "structured", "fast", "careful"
+]  # the source's profile says, else the cascade of parse/body.py
 
 
 class Outcome(enum.StrEnum):
@@ -87,6 +89,23 @@ class ParsedPage:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a field stands in the pages of a source, and what of that is the value; see ``parse.places``."""
+
+    select: str  # a CSS selector; in JSON a JMESPath expression
+    attribute: str | None = None  # of the element, whose text is the value else
+    pattern: str | None = None  # a regular expression; what its one group finds is the value
+
+
+# The fields that a profile may give places, by the kind of page.
+JSON_FIELDS: Final = (
+    "title", "published_at", "modified_at", "paragraphs", "authors", "language", "section", "tags", "image",
+    "canonical_url", "wire_service", "desk_code", "related",
+)  # fmt: skip
+HTML_FIELDS: Final = (*JSON_FIELDS, "outlinks", "remove")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SourceProfile:
     """What is known of one source. Loaded and checked by ``worker.sources``; the default fits any source."""
 
@@ -95,6 +114,9 @@ class SourceProfile:
     timezone: str = "UTC"  # IANA name; for dates without a zone
     date_order: DateOrder | None = None  # of dates in figures, as 02/03/2024; None: the language's
     parser: str | None = None  # vardump | html | json | feed; None: by content type and sniffing
+    # Where fields stand, by their names; of several places the first one where the field is. ``remove``: all of them.
+    html: Mapping[str, tuple[Place, ...]] = field(default_factory=dict, hash=False)
+    json: Mapping[str, tuple[Place, ...]] = field(default_factory=dict, hash=False)
     item_url: str | None = None  # template of a related item's URL, with {id}
     max_depth: int = 0  # how far from a pushed page follow-ups go; 0: none
     max_items_per_page: int = 50
@@ -104,6 +126,7 @@ class SourceProfile:
     max_attempts: int = 5  # per item (fetch) and per failure (retry)
     retries: Mapping[str, int] = field(default_factory=dict, hash=False)  # by error class, in place of policy.BUDGETS
     allow_private_hosts: tuple[str, ...] = ()  # hosts that may be on loopback or a private address, by name
+    version: str | None = None  # names what of it decides how a page is read; None: nothing does
 
 
 class ItemState(enum.StrEnum):
@@ -140,6 +163,7 @@ class PageResult:
     content_hash: str  # hex; see fingerprint.content_hash
     envelope_key: str | None = None  # the identity that the envelope alone tells, where the page declares another
     discovered: tuple[DiscoveredItem, ...] = ()
+    profile_version: str | None = None  # of the profile that it was read with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

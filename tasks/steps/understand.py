@@ -34,6 +34,7 @@ def result_of(page: ParsedPage, payload: Payload, profile: SourceProfile) -> Pag
         content_hash=content,
         envelope_key=envelope_key if envelope_key != item_key else None,
         discovered=discover(page, payload, profile),
+        profile_version=profile.version,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -13,40 +13,57 @@ from tasks.steps.page import ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import document
 from tasks.steps.parse.charset import ascii_compatible, decoder
 from tasks.steps.parse.dates import any_date, published
+from tasks.steps.parse.places import NOTHING, Found, in_document, with_problems
 from tasks.steps.related import related_of_list
 
 VERSION: Final = 3
+
+T = TypeVar("T")
 
 _ENDS_EARLY: Final = "unexpected end of data"  # orjson's words; a test cuts a document at every byte
 
 
 def parse_json(payload: Payload, profile: SourceProfile) -> ParsedPage:
     """Read a JSON article. Raises ``Truncated``, ``Malformed`` naming what is wrong or missing, ``Undecodable``."""
+    return read(payload, profile)[0]
+
+
+def read(payload: Payload, profile: SourceProfile) -> tuple[ParsedPage, document.Obj, Found]:
+    """Read an article as ``parse_json`` does; return with it what it was made of, to tell where a field is from."""
     body = ascii_compatible(payload.body)
     if not body.strip():
         raise Truncated("the payload is empty")
     decode = decoder(body, payload.content_type)
     loaded = _load(decode(body))
-    obj = document.resolved(_article(loaded), document.objects(loaded))
-    language = document.language(obj)
-    published_raw, published_at = _published(obj, profile, language)
-    return ParsedPage(
+    found = in_document(loaded, profile, payload.url) if profile.json else NOTHING
+    obj = document.resolved(_article_beside(found, loaded), document.objects(loaded))
+
+    def said(reader: Callable[[document.Obj], T]) -> T:
+        return reader(found.obj) or reader(obj)
+
+    language = said(document.language)
+    published_raw, published_at = _published(found.obj, obj, profile, language)
+    page = ParsedPage(
         parser="json",
         parser_version=VERSION,
-        title=document.title(obj),
+        title=said(document.title),
         published_at=published_at,
         published_raw=published_raw,
-        paragraphs=document.paragraphs(obj),
+        paragraphs=found.body.paragraphs if found.body else document.paragraphs(obj),
+        wire_service=found.text("wire_service"),
+        desk_code=found.text("desk_code"),
         language=language,
-        authors=document.authors(obj),
-        related=related_of_list(document.related_list(obj)),
-        canonical_url=document.url(obj, payload.url),
-        modified_at=published(document.modified(obj), profile, language),
-        section=document.section(obj),
-        tags=document.tags(obj),
-        image=document.image(obj, payload.url),
+        authors=said(document.authors),
+        related=found.related or related_of_list(document.related_list(obj)),
+        canonical_url=said(lambda obj: document.url(obj, payload.url)),
+        modified_at=published(said(document.modified), profile, language),
+        section=said(document.section),
+        tags=said(document.tags),
+        image=said(lambda obj: document.image(obj, payload.url)),
+        tier=found.body.tier if found.body else None,
         repaired=decode.repaired,
     )
+    return page, obj, found
 
 
 def _load(text: str) -> Any:
@@ -58,13 +75,26 @@ def _load(text: str) -> Any:
         raise Malformed(f"not JSON: {error}") from error
 
 
-def _published(obj: document.Obj, profile: SourceProfile, language: str | None) -> tuple[str | None, datetime | None]:
+def _published(
+    placed: document.Obj, obj: document.Obj, profile: SourceProfile, language: str | None
+) -> tuple[str | None, datetime | None]:
     """Return the date as written and as a moment; WordPress gives it in UTC, too, without saying so in the text."""
     in_utc = obj.get("date_gmt")
-    if isinstance(in_utc, str) and (moment := any_date(in_utc, UTC)) is not None:
+    raw = document.published(placed)
+    if raw is None and isinstance(in_utc, str) and (moment := any_date(in_utc, UTC)) is not None:
         return in_utc, moment
-    raw = document.published(obj)
+    raw = raw or document.published(obj)
     return raw, published(raw, profile, language)
+
+
+def _article_beside(found: Found, loaded: Any) -> document.Obj:
+    """Return the article, or an empty object where the profile's places have the text and there is no article."""
+    try:
+        return _article(loaded)
+    except Malformed as error:
+        if found.body is None:
+            raise with_problems(error, found) from None
+        return {}
 
 
 def _article(loaded: Any) -> document.Obj:

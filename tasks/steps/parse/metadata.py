@@ -62,6 +62,8 @@ _MOST_INSIDE: Final = 100  # elements of a heading
 _SLASHES_OF_A_HOME: Final = 3  # https://quay.example/
 _MAX_LINKS: Final = 1000  # that are looked at
 _MAX_OUTLINKS: Final = 500
+_NOTHING: Final[document.Obj] = {}
+PLACED: Final = "profile"
 
 Element: TypeAlias = lxml.html.HtmlElement
 Parts: TypeAlias = Mapping[str, Iterable[Element]]  # by tag, in the order of the page
@@ -84,6 +86,7 @@ class Metadata:
     image: str | None
     canonical_url: str | None
     base: str | None  # what relative links of the page are relative to
+    sources: Mapping[str, document.Obj] = field(repr=False)  # what each syntax has, the first one believed
 
 
 def parts_of(tree: Element) -> Parts:
@@ -94,29 +97,37 @@ def parts_of(tree: Element) -> Parts:
     return parts
 
 
-def metadata_of(tree: Element, page: bytes, parts: Parts, url: str | None, profile: SourceProfile) -> Metadata:
-    """Collect a page's metadata from its tree, the UTF-8 that it was parsed from, its parts, and its own address."""
+def metadata_of(
+    tree: Element,
+    page: bytes,
+    parts: Parts,
+    url: str | None,
+    profile: SourceProfile,
+    *,
+    placed: document.Obj = _NOTHING,
+) -> Metadata:
+    """Collect a page's metadata from its tree, the UTF-8 that it was parsed from, its parts, and its own address.
+
+    ``placed`` is what stands where the source's profile says; it outweighs all that the page says of itself.
+    """
     meta = _meta(parts)
-    base = _base(parts, url)
+    base = base_of(parts, url)
     canonical = _link(parts, "canonical", base) or document.absolute(next(iter(meta.get("og:url", ())), None), base)
     headings, element = _headings(parts["h1"], base), _first_text(parts["title"])
     shared = (*headings, *meta.get("og:title", ()))
     objects = json_ld.objects_of(parts["script"])
     article = json_ld.article_of(objects, (canonical, url), (*shared, element))
-    said = (
-        article,
-        _object(meta, _OPEN_GRAPH),
-        microdata.article_of(tree, page),
-        _object(meta, _META),
-        _labelled(meta),
-    )
-    sources = [one for one in said if one]
+    named = {
+        PLACED: placed, "JSON-LD": article, "OpenGraph": _object(meta, _OPEN_GRAPH),
+        "microdata": microdata.article_of(tree, page), "meta": _object(meta, _META), "label": _labelled(meta),
+    }  # fmt: skip
+    sources = [one for one in named.values() if one]
     names = (*_of(meta, _SITE), *json_ld.publishers(objects, sources), site_in(element, shared))
     site = publication(names, url or canonical)
-    language = _language(parts) or _first(sources, document.language)
+    language = document.language(placed) or _language(parts) or _first(sources, document.language)
     read = functools.partial(_read, profile=profile, language=language)
     titles = [text for one in sources if (text := document.title(one))]
-    title = title_of(titles, (headings, lambda: _deeper(parts, base)), element, site)
+    title = document.title(placed) or title_of(titles, (headings, lambda: _deeper(parts, base)), element, site)
     shown = functools.cache(lambda: shown_around(tree, _first_headings(parts), title))
     raw = _published(sources, read, shown)
     return Metadata(
@@ -125,13 +136,14 @@ def metadata_of(tree: Element, page: bytes, parts: Parts, url: str | None, profi
         published=raw,
         published_at=read(raw) if raw else None,
         modified_at=next((at for one in sources if (at := read(document.modified(one) or ""))), None),
-        authors=_authors(sources, site, shown),
+        authors=document.authors(placed) or _authors(sources, site, shown),
         language=language,
         section=_first(sources, document.section),
         tags=_first(sources, document.tags) or (),
         image=_first(sources, lambda obj: document.image(obj, base)) or _link(parts, "image_src", base),
-        canonical_url=canonical,
+        canonical_url=document.url(placed, base) or canonical,
         base=base,
+        sources=named,
     )
 
 
@@ -163,6 +175,13 @@ def _authors(
 
 def _without(site: Publication, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if not site.is_behind(name))
+
+
+def meta_name(parts: Parts, syntax: str, key: str) -> str | None:
+    """Return the name of the meta element that says what stands under a key of an object of ``Metadata.sources``."""
+    names = {"OpenGraph": _OPEN_GRAPH, "meta": _META}.get(syntax, {}).get(key, ())
+    meta = _meta(parts)
+    return next((name for name in names if name in meta), None)
 
 
 def outlinks(links: Iterable[str], meta: Metadata) -> tuple[str, ...]:
@@ -281,7 +300,7 @@ def _language(parts: Parts) -> str | None:
     return next((document.language_tag(_clean(one.get("lang"))) for one in parts["html"]), None)
 
 
-def _base(parts: Parts, url: str | None) -> str | None:
+def base_of(parts: Parts, url: str | None) -> str | None:
     """Return the page's <base>, else its own address (https://html.spec.whatwg.org/#document-base-url)."""
     stated = next((href for element in parts["base"] if (href := element.get("href"))), None)
     return document.absolute(stated, url) or url
