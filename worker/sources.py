@@ -6,22 +6,25 @@ profile of the same name in the user's file takes its place as a whole. Every pr
 
 from __future__ import annotations
 
-import difflib
+import hashlib
 import re
 import tomllib
 import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from tasks.errors import UsageError
 from tasks.steps.page import SourceProfile
 from tasks.steps.policy import BUDGETS
 from worker import plugins
+from worker.field_tables import HtmlTable, JsonTable, Sample, Samples, near
 
 SHIPPED = "sources.toml"
 
@@ -29,6 +32,9 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _SLOT = "{id}"
 _PARSERS = ("vardump", "html", "json", "feed")
+_NAMES = {"json_": "json"}  # where a field's name in the file is another one
+_DECIDING = ("parser", "timezone", "date_order", "html", "json")  # how a page is read
+_DEFAULT = SourceProfile(name="")
 _EXPECTED = {  # pydantic's error types, in words of the file's author
     "missing": "is missing",
     "string_type": "must be a string in quotes",
@@ -36,6 +42,7 @@ _EXPECTED = {  # pydantic's error types, in words of the file's author
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "tuple_type": "must be a list in brackets",
+    "dict_type": "must be a table",
 }
 
 
@@ -43,7 +50,7 @@ def _zone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        guess = _near(name, zoneinfo.available_timezones())
+        guess = near(name, zoneinfo.available_timezones())
         raise ValueError(f"{name!r} is not a known time zone{guess}") from None
     return name
 
@@ -53,13 +60,13 @@ def _parser(name: str) -> str:
         return name
     known = (*_PARSERS, *plugins.names())
     if name not in known:
-        raise ValueError(f"{name!r} is not a parser{_near(name, known) or '; there are ' + ', '.join(known)}")
+        raise ValueError(f"{name!r} is not a parser{near(name, known) or '; there are ' + ', '.join(known)}")
     return name
 
 
 def _error_class(name: str) -> str:
     if name not in BUDGETS:
-        guess = _near(name, BUDGETS) or "; there are " + ", ".join(BUDGETS)
+        guess = near(name, BUDGETS) or "; there are " + ", ".join(BUDGETS)
         raise ValueError(f"{name!r} is not the error class of a page{guess}")
     return name
 
@@ -118,13 +125,26 @@ class _Table(BaseModel):
         default_factory=dict
     )
     allow_private_hosts: _Hosts = ()
+    html: HtmlTable = Field(default_factory=dict)
+    json_: JsonTable = Field(default_factory=dict, alias="json")  # a model has a method of that name
+    samples: Samples = ()
+
+
+class _Source(NamedTuple):
+    """A table that is right: the profile, and the samples, which are of no use to a worker."""
+
+    profile: SourceProfile
+    samples: Sequence[Sample] = ()
 
 
 class SourceProfiles:
     """The profiles by name; the ``Profiles`` of the tasks."""
 
-    def __init__(self, profiles: Mapping[str, SourceProfile]) -> None:
+    def __init__(
+        self, profiles: Mapping[str, SourceProfile], samples: Mapping[str, Sequence[Sample]] | None = None
+    ) -> None:
         self._profiles = dict(profiles)
+        self._samples = dict(samples or {})
 
     def get(self, source: str) -> SourceProfile:
         """Return the source's profile, or the default one under its name."""
@@ -134,6 +154,14 @@ class SourceProfiles:
         """Return the names of the sources that have a profile, sorted."""
         return sorted(self._profiles)
 
+    def samples(self, source: str) -> Sequence[Sample]:
+        """Return the pages that are kept with a profile to test it."""
+        return self._samples.get(source, ())
+
+    def versions(self) -> dict[str, str]:
+        """Return what names the ways in which the sources' pages are read, of those that have one of their own."""
+        return {name: one.version for name, one in sorted(self._profiles.items()) if one.version is not None}
+
 
 def load_profiles(path: Path | None = None) -> SourceProfiles:
     """Read the shipped profiles, and those of ``path`` over them.
@@ -141,12 +169,15 @@ def load_profiles(path: Path | None = None) -> SourceProfiles:
     Raises ``UsageError`` with one line for each problem.
     """
     shipped, problems = _read(SHIPPED, resources.files("worker").joinpath(SHIPPED).read_bytes())
-    own: dict[str, SourceProfile] = {}
+    own: dict[str, _Source] = {}
     if path is not None and not problems:
         own, problems = _read_file(path)
     if problems:
         raise UsageError("\n".join(problems))
-    return SourceProfiles(shipped | own)
+    sources = shipped | own
+    return SourceProfiles(
+        {name: one.profile for name, one in sources.items()}, {name: one.samples for name, one in sources.items()}
+    )
 
 
 def check(path: Path) -> list[str]:
@@ -154,7 +185,7 @@ def check(path: Path) -> list[str]:
     return _read_file(path)[1]
 
 
-def _read_file(path: Path) -> tuple[dict[str, SourceProfile], list[str]]:
+def _read_file(path: Path) -> tuple[dict[str, _Source], list[str]]:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -162,7 +193,7 @@ def _read_file(path: Path) -> tuple[dict[str, SourceProfile], list[str]]:
     return _read(path.name, data)
 
 
-def _read(name: str, data: bytes) -> tuple[dict[str, SourceProfile], list[str]]:
+def _read(name: str, data: bytes) -> tuple[dict[str, _Source], list[str]]:
     try:
         document = tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -170,8 +201,8 @@ def _read(name: str, data: bytes) -> tuple[dict[str, SourceProfile], list[str]]:
         return {}, [f"{name}: line {line}: the file is not UTF-8"]
     except tomllib.TOMLDecodeError as error:
         return {}, [f"{name}: {_syntax(str(error))}"]
-    profiles, problems = _profiles(document)
-    return profiles, [f"{name}: {problem}" for problem in problems]
+    sources, problems = _sources(document)
+    return sources, [f"{name}: {problem}" for problem in problems]
 
 
 def _syntax(told: str) -> str:
@@ -180,22 +211,22 @@ def _syntax(told: str) -> str:
     return f"{match[2]}: {match[1]}" if match else told
 
 
-def _profiles(document: Mapping[str, Any]) -> tuple[dict[str, SourceProfile], list[str]]:
-    problems = [f"{key}: is not known here{_near(key, ['sources'])}" for key in document if key != "sources"]
+def _sources(document: Mapping[str, Any]) -> tuple[dict[str, _Source], list[str]]:
+    problems = [f"{key}: is not known here{near(key, ['sources'])}" for key in document if key != "sources"]
     tables = document.get("sources", {})
     if not isinstance(tables, dict):
         return {}, [*problems, "sources: must be tables like [sources.NAME]"]
-    profiles: dict[str, SourceProfile] = {}
+    sources: dict[str, _Source] = {}
     for source, table in tables.items():
-        found = _profile(source, table)
-        if isinstance(found, SourceProfile):
-            profiles[source] = found
+        found = _source(source, table)
+        if isinstance(found, _Source):
+            sources[source] = found
         else:
             problems += found
-    return profiles, problems
+    return sources, problems
 
 
-def _profile(source: str, table: Any) -> SourceProfile | list[str]:
+def _source(source: str, table: Any) -> _Source | list[str]:
     place = f"sources.{source}"
     if not _NAME.fullmatch(source):
         return [f"sources.{source!r}: a name is 1 to 100 letters, digits, '.', '_' and '-'"]
@@ -205,11 +236,27 @@ def _profile(source: str, table: Any) -> SourceProfile | list[str]:
         checked = _Table.model_validate(table)
     except ValidationError as error:
         return [_sentence(place, one) for one in error.errors()]
-    profile = SourceProfile(name=source, **checked.model_dump())
-    return [f"{place}.{problem}" for problem in _contradictions(profile)] or profile
+    told = {_NAMES.get(name, name): getattr(checked, name) for name in _Table.model_fields}
+    samples = told.pop("samples")
+    profile = SourceProfile(name=source, **told)
+    problems = [f"{place}.{problem}" for problem in _contradictions(profile)]
+    return problems or _Source(replace(profile, version=_version(profile)), samples)
+
+
+def _version(profile: SourceProfile) -> str | None:
+    """Return a name of what decides how the source's pages are read; None where nothing is said of that."""
+    said = {name: getattr(profile, name) for name in _DECIDING}
+    if said == {name: getattr(_DEFAULT, name) for name in _DECIDING}:
+        return None
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
 
 
 def _contradictions(profile: SourceProfile) -> Iterator[str]:
+    for kind, places in (("html", profile.html), ("json", profile.json)):
+        if places and profile.parser in _PARSERS and profile.parser != kind:
+            yield f"{kind}: is not read where parser is {profile.parser!r}"
+    if any(place.attribute or place.pattern for place in profile.html.get("remove", ())):
+        yield "html.remove: elements are removed as a whole, without attribute and pattern"
     if profile.item_url is None or not profile.hosts:
         return
     parts = urlsplit(profile.item_url.lower())
@@ -221,13 +268,9 @@ def _sentence(place: str, error: Any) -> str:
     *where, last = (part for part in error["loc"] if part != "[key]")  # pydantic's mark of a wrong key
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in [*where, last])
     if error["type"] == "extra_forbidden":
-        return f"{place}{path}: is not a field of a source{_near(str(last), _Table.model_fields)}"
+        fields = [_NAMES.get(name, name) for name in _Table.model_fields]
+        return f"{place}{path}: is not a field of a source{near(str(last), fields)}"
     if error["type"] == "value_error":
         return f"{place}{path}: {error['ctx']['error']}"
     told = _EXPECTED.get(error["type"]) or error["msg"].replace("Input should", "must")
     return f"{place}{path}: {repr(error['input'])[:80]} {told}"
-
-
-def _near(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

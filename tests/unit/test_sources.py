@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import UsageError
-from tasks.steps.page import SourceProfile
+from tasks.steps.page import Place, SourceProfile
 from worker.sources import _read, _Table, check, load_profiles
 
 
@@ -46,9 +46,13 @@ def test_a_profile_of_the_user_takes_the_place_of_a_shipped_one_as_a_whole(tmp_p
 
 
 def test_the_checked_table_has_the_fields_and_defaults_of_the_profile() -> None:
-    (profile,) = _read("sources.toml", b"[sources.a]")[0].values()
-    assert profile == SourceProfile(name="a")
-    assert {"name", *_Table.model_fields} == {field.name for field in dataclasses.fields(SourceProfile)}
+    (found,) = _read("sources.toml", b"[sources.a]")[0].values()
+    assert found == (SourceProfile(name="a"), ())
+    names = {field.name for field in dataclasses.fields(SourceProfile)}
+    assert {"json" if name == "json_" else name for name in _Table.model_fields} - {"samples"} == names - {
+        "name",
+        "version",
+    }
 
 
 def test_every_field_arrives_where_it_belongs() -> None:
@@ -68,7 +72,7 @@ def test_every_field_arrives_where_it_belongs() -> None:
     """
     found, told = _read("sources.toml", text.encode())
     assert told == []
-    assert found["a.b-c_1"] == SourceProfile(
+    assert found["a.b-c_1"].profile == SourceProfile(
         name="a.b-c_1",
         hosts=("a.example", "127.0.0.1:8000", "[::1]:80"),
         timezone="Europe/Paris",
@@ -81,6 +85,7 @@ def test_every_field_arrives_where_it_belongs() -> None:
         concurrency=4,
         max_attempts=6,
         allow_private_hosts=("127.0.0.1:8000",),
+        version=found["a.b-c_1"].profile.version,
     )
 
 
@@ -177,14 +182,14 @@ _values = st.one_of(
 
 @given(st.dictionaries(st.sampled_from([*_Table.model_fields, "other"]), _values))
 def test_any_table_is_a_profile_or_a_list_of_single_lines(table: dict[str, object]) -> None:
-    from worker.sources import _profile  # noqa: PLC0415 (only here)
+    from worker.sources import _source  # noqa: PLC0415 (only here)
 
-    found = _profile("a", table)
+    found = _source("a", table)
     if isinstance(found, list):
         assert found
         assert all(line.startswith("sources.a.") and len(line.splitlines()) == 1 for line in found)
     else:
-        assert found.name == "a"
+        assert found.profile.name == "a"
 
 
 def test_retries_by_error_class_are_read_and_wrong_ones_are_told(tmp_path: Path) -> None:
@@ -199,3 +204,101 @@ def test_retries_by_error_class_are_read_and_wrong_ones_are_told(tmp_path: Path)
     ), told
     assert any("sources.s.retries.Poison: -1 must be greater than or equal to 0" in one for one in told), told
     assert any("sources.s.retries.Malformed: '3' must be a whole number" in one for one in told), told
+
+
+@pytest.mark.parametrize(
+    "line,told",
+    [
+        ("html = 3", "html: 3 must be a table"),
+        ('html.title = "h1..x"', "html.title: 'h1..x' is not a CSS selector: Expected ident, got <DELIM '.' at 3>"),
+        ('html.titel = "h1"', "html.titel: is no field that has a place; did you mean 'title'?"),
+        ('json.outlinks = "x"', "json.outlinks: is no field that has a place; there are title, published_at"),
+        ("html.title = 3", "html.title: 3 must be a string in quotes or a table, as { select = "),
+        ("html.title = []", "html.title: must not be an empty list"),
+        ('html.title = ["h1", 3]', "html.title: 3 must be a string in quotes or a table"),
+        ('html.title = { attribute = "x" }', "html.title: {'attribute': 'x'} must be a string in quotes or a table"),
+        ('html.title = { select = "p", atribute = "x" }', "html.title: 'atribute' is not known here; did you mean"),
+        ('html.title = { select = "p", attribute = "" }', "html.title: attribute must be a string of 1 to 1000 char"),
+        ('html.title = { select = "p", pattern = "(a" }', "html.title: '(a' is not a pattern: missing ): (a"),
+        ('html.title = { select = "p", pattern = "a" }', "html.title: 'a' must have one group in parentheses"),
+        ('html.remove = { select = "p", pattern = "(a)" }', "html.remove: elements are removed as a whole"),
+        ('json.title = "data..x"', "json.title: 'data..x' is not a path: Expecting"),
+        ('json.title = { select = "x", attribute = "y" }', "json.title: attribute is for HTML"),
+        ('html.title = "h1"\nparser = "json"', "html: is not read where parser is 'json'"),
+        ('json.title = "x"\nparser = "feed"', "json: is not read where parser is 'feed'"),
+        ("samples = 3", "samples: 3 must be a list in brackets"),
+        ('samples = [{ title = "x" }]', 'samples[0]: must be a table with file = "…"'),
+        (
+            'samples = [{ file = "x" }, { file = "y", titel = "x" }]',
+            "samples[1]: 'titel' is not a field of a page; did",
+        ),
+        ('samples = [{ file = "x", url = 3 }]', "samples[0]: url must be a string in quotes"),
+        ('samples = [{ file = "x", tags = [1] }]', "samples[0]: tags must be a string, a list of strings, or the num"),
+        (
+            'samples = [{ file = "x", published_at = 2024-01-01T00:00:00 }]',
+            "samples[0]: published_at must have its off",
+        ),
+        ('samples = [{ file = "x", published_at = 2024-01-01 }]', "samples[0]: published_at must be a string, a list"),
+    ],
+)
+def test_a_mistake_about_fields_is_told_with_its_place(line: str, told: str) -> None:
+    (problem,) = problems(f"[sources.mine]\n{line}\n")
+    assert problem.startswith(f"sources.toml: sources.mine.{told}")
+
+
+def profile_of(text: str) -> SourceProfile:
+    found, told = _read("sources.toml", f"[sources.a]\n{text}".encode())
+    assert told == []
+    return found["a"].profile
+
+
+def test_places_are_read_one_by_one_and_in_lists() -> None:
+    found, told = _read(
+        "sources.toml",
+        b"""[sources.a]
+        html.title = "h1"
+        html.published_at = ["time", { select = ".when", attribute = "title", pattern = "on (.*)" }]
+        json.tags = { select = "data.tags" }
+        [[sources.a.samples]]
+        file = "x.html"
+        url = "http://a.example"
+        title = "T"
+        tags = ["a"]
+        paragraphs = 3
+        published_at = 2024-03-02T14:05:00+01:00
+        """,
+    )
+    assert told == []
+    assert found["a"].profile.html == {
+        "title": (Place(select="h1"),),
+        "published_at": (Place(select="time"), Place(select=".when", attribute="title", pattern="on (.*)")),
+    }
+    assert found["a"].profile.json == {"tags": (Place(select="data.tags"),)}
+    (sample,) = found["a"].samples
+    assert (sample.file, sample.url) == ("x.html", "http://a.example")
+    assert sample.expected == {
+        "title": "T",
+        "tags": ("a",),
+        "paragraphs": 3,
+        "published_at": "2024-03-02T14:05:00+01:00",
+    }
+
+
+def test_a_profile_has_a_version_that_tells_how_pages_are_read() -> None:
+    one = profile_of('html.title = "h1"\nhtml.tags = "p"')
+    assert one.version == profile_of('html.tags = "p"\nhtml.title = "h1"\nmax_depth = 3\nhosts = ["a"]').version
+    others = (
+        'html.title = "h2"', 'json.title = "h1"', 'html.title = { select = "h1", attribute = "x" }', 'parser = "html"',
+        'timezone = "Europe/Oslo"', 'date_order = "dmy"',
+    )  # fmt: skip
+    versions = [one.version, *(profile_of(other).version for other in others)]
+    assert len(set(versions)) == len(others) + 1
+    assert profile_of("max_depth = 3").version is None
+
+
+def test_the_profiles_tell_versions_and_samples(tmp_path: Path) -> None:
+    path = tmp_path / "sources.toml"
+    path.write_text('[sources.a]\nhtml.title = "h1"\nsamples = [{ file = "x" }]\n[sources.b]\n')
+    profiles = load_profiles(path)
+    assert profiles.versions() == {name: profiles.get(name).version for name in ("a", "alalam")}
+    assert [len(profiles.samples(name)) for name in ("a", "b", "c")] == [1, 0, 0]
