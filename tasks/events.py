@@ -51,6 +51,12 @@ class Event(enum.StrEnum):
     SOURCE_RESUMED = "source.resumed"
     """A source that the ceiling had paused goes on by itself, since a parser is newer. ``reason``."""
 
+    PROFILE_CHANGED = "source.profile_changed"
+    """A worker began with a profile that reads a source's pages in another way: its failures are due again.
+
+    ``source, failures`` (how many), ``resumed`` (whether the ceiling had paused it, and it goes on).
+    """
+
     FIELD_DRIFTED = "field.drifted"
     """A source's pages have a field less often than before, or much more or less of it: its template may have changed.
 

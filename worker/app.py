@@ -31,7 +31,7 @@ from worker import lifetime
 from worker.garbage import collect_seldom, leave_uncollected
 from worker.limits import Limited, die_with, limit_memory
 from worker.pump import ROLES, Pump
-from worker.runtime import open_store, open_stream, runtime
+from worker.runtime import note_profiles, open_store, open_stream, runtime
 
 if TYPE_CHECKING:
     from worker.config import Settings
@@ -193,6 +193,7 @@ def _set_up_logging(loglevel: Any = None, **_: Any) -> None:  # noqa: ARG001 (ou
 @signals.worker_init.connect
 def _worker_starts(**_: Any) -> None:
     """Check all that can be checked before the first fork: settings, profiles, plug-ins, and the store's tables."""
+    from tasks.steps.parse import PARSER_VERSIONS
     from worker.plugins import load_parsers
 
     def check() -> None:
@@ -200,7 +201,10 @@ def _worker_starts(**_: Any) -> None:
         _main_pid = os.getpid()
         lifetime.share_flag()
         load_parsers()
-        open_store(runtime()).close()
+        store = open_store(runtime())
+        for one in note_profiles(runtime(), store, PARSER_VERSIONS):
+            log.info(Event.PROFILE_CHANGED, source=one.source, failures=one.failures, resumed=one.resumed)
+        store.close()
 
     _or_exit(check)
 

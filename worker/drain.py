@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.errors import StreamFull, Transient
 from tasks.steps.parse import PARSER_VERSIONS
 from worker.plugins import load_parsers
-from worker.runtime import Runtime, open_store, open_stream
+from worker.runtime import Runtime, note_profiles, open_store, open_stream
 from worker.stream import DISK_FULL
 from worker.supervisor import INTERRUPTED, Child, penstock, run_until
 
@@ -29,6 +29,11 @@ def drain(rt: Runtime, roles: Sequence[str], concurrency: int) -> int:
     """Run a worker of these roles until its work is empty; return the exit code."""
     load_parsers()  # their failures of older versions are work too
     store = open_store(rt)
+    for one in note_profiles(rt, store, PARSER_VERSIONS):  # and so are those of other profiles
+        if one.failures:
+            sys.stderr.write(
+                f"penstock: the profile of {one.source} is another one; tried again: {one.failures:,} failures\n"
+            )
     before = Counter(store.counts().outcomes)
     child = Child("worker", penstock("work", "--only", ",".join(roles), "--concurrency", str(concurrency)))
     try:

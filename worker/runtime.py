@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from worker.config import Settings
     from worker.embedded.users import Embedded
     from worker.sources import SourceProfiles
-    from worker.store import SqlStore
+    from worker.store import NewProfile, SqlStore
     from worker.stream import PageStream
 
 
@@ -116,3 +117,9 @@ def open_store(rt: Runtime) -> SqlStore:
     from worker.store import open_store as open_url
 
     return open_url(rt.store_url, near=rt.settings.near_duplicates == "on")
+
+
+def note_profiles(rt: Runtime, store: SqlStore, parser_versions: Mapping[str, int]) -> list[NewProfile]:
+    """Have what failed with the profiles of before tried again where one is another now: it may have been mended."""
+    now = time.time_ns() // 1000
+    return store.note_profiles(rt.profiles.versions(), parser_versions=parser_versions, now=now)

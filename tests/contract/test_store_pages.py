@@ -121,7 +121,9 @@ def test_a_record_has_all_fields_in_the_order_of_the_format(store: SqlStore) -> 
         tier="fast",
     )
     payload = Payload(source="s", body=b"x", item="1", url="http://h/1", depth=2, parent="0")
-    commit(store, arrival(payload, PageResult(page=parsed, item_key="1", content_hash="01ff")))
+    commit(
+        store, arrival(payload, PageResult(page=parsed, item_key="1", content_hash="01ff", profile_version="3f9c2a1b"))
+    )
     record = record_of(store, "1")
     assert list(record.items()) == [
         ("source", "s"),
@@ -175,6 +177,7 @@ def test_a_record_has_all_fields_in_the_order_of_the_format(store: SqlStore) -> 
         ("outlinks", ["http://h/2"]),
         ("tier", "fast"),
         ("repaired", 3),
+        ("profile_version", "3f9c2a1b"),
     ]
     assert list(store.export()) == [record]
 

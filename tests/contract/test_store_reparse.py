@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.steps.page import ItemState, PageResult, Payload, Related
+from tasks.steps.page import Arrival, ItemState, PageResult, Payload, Related
 from tests.support.arrivals import NOW, SECOND, arrival, broken, commit, failure, item, moved, page, retry_of
 from worker.store import Change, PageFilter, Present, Reparsed, SqlStore, archive, open_store, walk
 
@@ -38,6 +38,11 @@ def result_of(store: SqlStore, key: str, *, content: str | None = None, version:
     assert isinstance(shown.result, PageResult)
     parsed = replace(shown.result.page, parser_version=version, **fields)
     return Reparsed.of(present, replace(shown.result, page=parsed))
+
+
+def read_with(version: str | None, shown: Arrival) -> Arrival:
+    assert isinstance(shown.result, PageResult)
+    return moved(shown, result=replace(shown.result, profile_version=version))
 
 
 def write(store: SqlStore, *parsed: Reparsed) -> list[int]:
@@ -204,8 +209,30 @@ def test_pages_are_chosen_by_source_time_parser_and_version(store: SqlStore) -> 
     assert set(presents(store, until=NOW + 10 * SECOND)) == {"1"}
     assert set(presents(store, older_than={"html": 9, "vardump": 2})) == {"2", "3"}
     assert set(presents(store, older_than={"html": 9})) == {"1", "2", "3"}
-    assert set(presents(store, older_than={"vardump": 1}, pinned={"t": "html", "s": "vardump"})) == {"3"}
+    assert presents(store, older_than={"vardump": 1}) == {}
     assert presents(store, parser="html") == {}
+
+
+def test_pages_are_chosen_that_were_read_with_another_profile(store: SqlStore) -> None:
+    commit(
+        store,
+        read_with(None, page("1", "a")),
+        read_with("p1", page("2", "b")),
+        read_with("q1", page("3", "c", source="t")),
+    )
+    older = {"vardump": 1}
+    assert set(presents(store, older_than=older)) == {"2", "3"}
+    assert set(presents(store, older_than=older, profiles={"s": "p1"})) == {"1", "3"}
+    assert set(presents(store, older_than=older, profiles={"s": "p2", "t": "q1"})) == {"1", "2"}
+
+
+def test_what_is_equal_only_takes_the_profiles_version(store: SqlStore) -> None:
+    commit(store, read_with("p1", page("1", "a")))
+    before = record_of(store, "1")
+    same = result_of(store, "1", version=1)
+    write(store, replace(same, result=replace(same.result, profile_version="p2")))
+    assert record_of(store, "1") == before | {"profile_version": "p2"}
+    assert presents(store, older_than={"vardump": 1}, profiles={"s": "p2"}) == {}
 
 
 def test_of_a_page_without_bytes_all_but_the_payload_is_there(store: SqlStore) -> None:

@@ -154,14 +154,13 @@ def _filter(
     if parser is not None and parser not in PARSER_VERSIONS:
         names = ", ".join(name for name in PARSER_VERSIONS if name != "none")
         warn(f"penstock: there is no parser '{parser}' any more, only {names}; looking for pages that it read")
-    profiles = [rt.profiles.get(name) for name in rt.profiles.names()]
     return PageFilter(
         source=source,
         since=since,
         until=until,
         parser=parser,
         older_than=None if everything else dict(PARSER_VERSIONS),
-        pinned={profile.name: profile.parser for profile in profiles if profile.parser is not None},
+        profiles=rt.profiles.versions(),
     )
 
 

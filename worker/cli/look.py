@@ -123,6 +123,11 @@ def _print_cluster(one: Mapping[str, Any]) -> None:
         )
 
 
+def _read_with(record: Mapping[str, Any]) -> str:
+    profile = f", profile {record['profile_version']}" if record["profile_version"] else ""
+    return f"{record['parser']} {record['parser_version']}{profile}"
+
+
 _HEAD = (
     "title", "published_at", "modified_at", "authors", "section", "tags", "wire_service", "desk_code", "language",
     "url", "duplicate_of",
@@ -138,7 +143,7 @@ def _print_page(record: Mapping[str, Any]) -> None:
     if record["repaired"]:
         say(f"  {'repaired':13} {record['repaired']} bytes that were not UTF-8")
     say(f"  {'seen':13} {record['first_seen']} … {record['last_seen']}")
-    say(f"  {'content hash':13} {record['content_hash']} ({record['parser']} {record['parser_version']})")
+    say(f"  {'content hash':13} {record['content_hash']} ({_read_with(record)})")
     if record["near_duplicates"]:
         say(f"  {'similar':13} {clean(', '.join(record['near_duplicates']))}")
     for paragraph in record["paragraphs"]:

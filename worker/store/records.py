@@ -14,7 +14,7 @@ _PAGE: Final = """page.id, page.source, page.item_key, page.item, page.url, page
   page.parent, page.revisions"""
 _REVISION: Final = """revision.content_hash, revision.first_seen, revision.last_seen, revision.parser,
   revision.parser_version, revision.title, revision.published_at, revision.published_raw, revision.packed,
-  revision.fields, revision.related, content.source, content.item_key"""
+  revision.fields, revision.related, content.source, content.item_key, revision.profile_version"""
 _CONTENT: Final = "SELECT content_hash FROM page WHERE source = ? AND item_key = ?"
 SELECT: Final = f"""SELECT {_PAGE}, {_REVISION} FROM page
   JOIN revision ON revision.page_id = page.id
@@ -109,4 +109,5 @@ def _record(row: Row, near: Sequence[str], revision: int | None) -> dict[str, An
         "depth": depth,
         "parent": parent,
         **{name: fields[name] for name in told.LATER},
+        "profile_version": row[23],
     }

@@ -16,10 +16,11 @@ from worker.store.pages import IS_HEAD
 from worker.store.zstd import unpack
 
 _NEVER: Final = 2**31  # newer than any parser
+_NO_PROFILE: Final = "''"
 _HEADS: Final = statement(
     f"""SELECT page.id, page.source, page.item_key, page.item, page.url, page.depth, page.parent,
       revision.first_seen, revision.content_hash, revision.payload_hash, revision.parser, revision.parser_version,
-      title, published_at, published_raw, packed, fields, related, envelope, payload.bytes
+      title, published_at, published_raw, packed, fields, related, envelope, payload.bytes, revision.profile_version
     FROM {{rows}} JOIN page ON page.id = r.id JOIN revision ON revision.page_id = page.id AND {IS_HEAD}
       LEFT JOIN payload ON payload.payload_hash = revision.payload_hash
     ORDER BY page.id""",  # noqa: S608 (constants)
@@ -34,17 +35,18 @@ _LOCK: Final = statement(
 )
 _MARKS: Final = statement(
     f"""SELECT page.id, revision.first_seen, revision.content_hash, revision.payload_hash, revision.parser,
-      revision.parser_version
+      revision.parser_version, revision.profile_version
     FROM {{rows}} JOIN page ON page.id = r.id JOIN revision ON revision.page_id = page.id AND {IS_HEAD}""",  # noqa: S608 (constants)
     id="int",
 )
 _UPDATE: Final = statement(
-    f"""UPDATE revision SET {", ".join(f"{name} = r.{name}" for name in told.COLUMNS)}
+    f"""UPDATE revision SET {", ".join(f"{name} = r.{name}" for name in ("profile_version", *told.COLUMNS))}
     FROM {{rows}} WHERE revision.page_id = r.page_id AND revision.first_seen = r.first_seen
       AND revision.content_hash = r.content_hash""",  # noqa: S608 (constants)
     page_id="int",
     first_seen="int",
     content_hash="text",
+    profile_version="text",
     **told.COLUMNS,
 )
 
@@ -65,6 +67,7 @@ class Mark(NamedTuple):
     payload_hash: str
     parser: str
     parser_version: int
+    profile_version: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,8 @@ class Reparsed:
     @property
     def stands(self) -> bool:
         """Whether the revision's row is to be brought up to date where it is."""
-        newer = self.result.page.parser_version != self.present.mark.parser_version
+        now = (self.result.page.parser_version, self.result.profile_version)
+        newer = now != (self.present.mark.parser_version, self.present.mark.profile_version)
         return self.change is Change.FIELDS or (self.change is Change.EQUAL and newer)
 
     def sighting(self, observed_at: int) -> Sighting:
@@ -130,7 +134,8 @@ class PageFilter:
     until: int | None = None  # before
     parser: str | None = None  # of its present revision
     older_than: Mapping[str, int] | None = None  # parsed by an older version than these, or by a parser not among them
-    pinned: Mapping[str, str] = field(default_factory=dict)  # with ``older_than``, also: not by their source's parser
+    # With ``older_than``, also those that were read with another version of their source's profile than this.
+    profiles: Mapping[str, str] = field(default_factory=dict)
 
     def where(self) -> tuple[str, list[Any]]:
         """Return the condition, and its parameters."""
@@ -145,12 +150,16 @@ class PageFilter:
                 tests.append(test)
                 parameters.append(value)
         if self.older_than:
-            cases = " ".join("WHEN ? THEN ?" for _ in self.older_than)
-            older = f"revision.parser_version < CASE revision.parser {cases} ELSE {_NEVER} END"
-            others = ["page.source = ? AND revision.parser <> ?"] * len(self.pinned)
-            tests.append(f"({' OR '.join([older, *others])})")
-            parameters += [part for pair in (*self.older_than.items(), *self.pinned.items()) for part in pair]
+            older = f"revision.parser_version < {_case('revision.parser', self.older_than, _NEVER)}"
+            other = f"coalesce(revision.profile_version, '') <> {_case('page.source', self.profiles, _NO_PROFILE)}"
+            tests.append(f"({older} OR {other})")
+            parameters += [part for pair in (*self.older_than.items(), *self.profiles.items()) for part in pair]
         return " AND ".join(tests), parameters
+
+
+def _case(column: str, values: Mapping[str, Any], other: int | str) -> str:
+    """Return what a column's value stands for, in SQL; the pairs are parameters."""
+    return f"CASE {column} {' '.join('WHEN ? THEN ?' for _ in values)} ELSE {other} END" if values else str(other)
 
 
 def last_id(tx: Transaction) -> int:
@@ -185,7 +194,7 @@ def _present(row: Row) -> Present:
     return Present(
         page_id=page_id,
         identity=Identity(source, item_key),
-        mark=Mark(*row[7:12]),
+        mark=Mark._make((*row[7:12], row[20])),
         values=told.values(row[10:18]),
         payload=None if body is None else envelopes.read(source, envelope, body),
     )
@@ -240,4 +249,5 @@ def _names_others(one: Reparsed) -> bool:
 
 def _row(one: Reparsed) -> Row:
     mark = one.present.mark
-    return (one.present.page_id, mark.first_seen, mark.content_hash, *told.columns(one.result.page))
+    read_with = clean.text(one.result.profile_version)
+    return (one.present.page_id, mark.first_seen, mark.content_hash, read_with, *told.columns(one.result.page))

@@ -8,13 +8,13 @@ from itertools import groupby
 from typing import Final
 
 from tasks.steps.dedupe import Identity, Observation, Segment, cut_by, is_late, with_times
-from worker.store import envelopes, told
+from worker.store import clean, envelopes, told
 from worker.store.batch import Sighting
 from worker.store.deliveries import sighting_of
 from worker.store.driver import Kind, Row, Transaction, insertion, statement
 from worker.store.pages import StoredPage
 
-_KINDS: Final[dict[str, Kind]] = {"payload_hash": "text", "envelope": "text", **told.COLUMNS}
+_KINDS: Final[dict[str, Kind]] = {"payload_hash": "text", "envelope": "text", "profile_version": "text", **told.COLUMNS}
 _DATA: Final = ", ".join(_KINDS)
 _INSERT: Final = insertion("revision", page_id="int", content_hash="text", first_seen="int", last_seen="int", **_KINDS)
 _COPY: Final = statement(
@@ -155,4 +155,5 @@ def _moved(segment: Segment, stored: Segment) -> bool:
 
 
 def _data(one: Sighting) -> Row:
-    return one.payload_hash, envelopes.written(one.payload), *told.columns(one.result.page)
+    read_with = clean.text(one.result.profile_version)
+    return one.payload_hash, envelopes.written(one.payload), read_with, *told.columns(one.result.page)

@@ -24,6 +24,7 @@ from worker.store import (
     ledger,
     near,
     payloads,
+    profiles,
     records,
     reparse,
     retry,
@@ -223,6 +224,15 @@ class SqlStore:
     def resume_source(self, source: str, change: sources_state.SourceChange, *, epoch: str) -> bool:
         """Resume a source, whose failures count from now on; return whether it was paused."""
         return self._write(lambda tx: sources_state.resume(tx, source, change, epoch))
+
+    def note_profiles(
+        self, versions: Mapping[str, str], *, parser_versions: Mapping[str, int], now: int
+    ) -> list[profiles.NewProfile]:
+        """Note the versions of the sources' profiles; return the sources that had none, or another one.
+
+        Their open failures are due again, and go on where the ceiling had paused the source.
+        """
+        return self._write(lambda tx: profiles.note(tx, versions, parser_versions=parser_versions, now=now))
 
     def known_sources(self) -> list[str]:
         """Return the sources that anything is stored of."""
