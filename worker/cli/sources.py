@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tasks.errors import UsageError
+from worker.cli import trial
 from worker.cli.output import Json, Note, clean, operator, say, say_json, table, warn
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="The sources: their profiles, and which are paused.", no_args_is_help=True)
     group.callback()(lambda: None)
     group.command()(check)
+    group.command("test")(trial.try_page)
     group.command("list")(list_sources)
     group.command()(pause)
     group.command()(resume)

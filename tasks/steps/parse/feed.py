@@ -37,6 +37,7 @@ _PUBLISHED: Final = ("pubDate", "published", "dc:date", "dcterms:issued", "dcter
 _MODIFIED: Final = ("updated", "dcterms:modified", "modified")
 _CATEGORIES: Final = ("category", "dc:subject", "media:keywords")
 _LANGUAGE: Final = ("language", "dc:language")
+_TITLE: Final = ("title", "dc:title", "media:title")
 _PICTURES: Final = ("enclosure", "media:content", "media:thumbnail")
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 _ABOUT_RDF: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
@@ -47,16 +48,40 @@ Parts = Mapping[str, Sequence[Element]]  # the children of an element, by name
 
 def parse_feed(payload: Payload, profile: SourceProfile) -> ParsedPage:
     """Read a feed or an entry. Raises ``Truncated``, ``Malformed``, ``TooLarge`` above the caps, ``Undecodable``."""
+    channel, entries, decode = _document(payload)
+    if len(entries) == 1:
+        return _article(entries[0], channel, payload, profile, decode)
+    return _feed(channel, entries, payload, decode)
+
+
+def tags_of(payload: Payload) -> Mapping[str, str]:
+    """Return the names of the elements that a feed's fields are read from, to tell where they are from."""
+    channel, entries, _ = _document(payload)
+    parts = _parts(entries[0] if len(entries) == 1 else channel)
+    tags = {
+        "title": _TITLE,
+        "published_at": _PUBLISHED,
+        "paragraphs": _BODY if len(entries) == 1 else _ABOUT,
+        "language": _LANGUAGE,
+        "authors": ("dc:creator", "author"),
+        "canonical_url": ("link", "guid"),
+        "modified_at": _MODIFIED,
+        "tags": _CATEGORIES,
+        "image": _PICTURES,
+    }
+    found = {field: next((name for name in names if name in parts), None) for field, names in tags.items()}
+    return {field: name for field, name in found.items() if name} | {"related": local_name(entries[0])}
+
+
+def _document(payload: Payload) -> tuple[Element, list[Element], Decoder]:
+    """Return the channel and the entries."""
     body = ascii_compatible(payload.body)
     if not body.strip():
         raise Truncated("the payload is empty")
     decode = decoder(body, payload.content_type, meta=True)
     root = tree_of_xml(decode(body))
     channel = next((child for child in root if local_name(child) == "channel"), root)
-    entries = [root] if local_name(root) in _ENTRIES else list(_entries(root, channel))
-    if len(entries) == 1:
-        return _article(entries[0], channel, payload, profile, decode)
-    return _feed(channel, entries, payload, decode)
+    return channel, [root] if local_name(root) in _ENTRIES else list(_entries(root, channel)), decode
 
 
 def _entries(root: Element, channel: Element) -> Iterator[Element]:
@@ -151,7 +176,7 @@ def _text(parts: Parts, names: Sequence[str]) -> str | None:
 
 
 def _title(parts: Parts) -> str | None:
-    text = _text(parts, ("title", "dc:title", "media:title"))
+    text = _text(parts, _TITLE)
     return document.plain(" ".join(paragraphs_of_text(text))) if text else None
 
 
