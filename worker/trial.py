@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from tasks.errors import Permanent
 from tasks.steps.page import ItemState, PageResult, Payload, SourceProfile
 from tasks.steps.parse.origins import Origins, origins_of
-from tasks.steps.parse.related import ids_of
+from tasks.steps.related import ids_of
 from tasks.steps.understand import understand
 from worker.field_tables import Sample
 

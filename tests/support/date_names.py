@@ -55,7 +55,7 @@ def table(name: str, kind: str) -> Iterator[str]:
     yield "}"
 
 
-def orders() -> tuple[set[str], set[str]]:
+def orders() -> tuple[frozenset[str], frozenset[str]]:
     """Return the languages whose short dates begin with the day, and the tags of which that is otherwise.
 
     English is not among the former: what is no region's own may be written anywhere.
@@ -63,7 +63,7 @@ def orders() -> tuple[set[str], set[str]]:
     found = {one.replace("_", "-").lower(): _day_first(one) for one in locale_identifiers()}
     languages = {tag for tag, day in found.items() if day and "-" not in tag and tag != "en"}
     otherwise = {tag for tag, day in found.items() if "-" in tag and day != (tag.partition("-")[0] in languages)}
-    return languages, otherwise
+    return frozenset(languages), frozenset(otherwise)
 
 
 def _day_first(locale: str) -> bool:

@@ -37,7 +37,8 @@ _TIERS: Final = {
     "fast": "text that two fast extractors agree on",
     "careful": "Trafilatura, since nothing confirms the fast extractor",
 }
-_OF_PAGE: Final = {"datePublished": "<time>", "author": "<a rel=author>"}
+_SHOWN: Final = "shown on the page"
+_SHOWN_FIELDS: Final = ("published_at", "authors")
 _VARDUMP: Final = {
     "published_at": "line 1", "paragraphs": "the lines after the date", "wire_service": "end of the last paragraph",
     "desk_code": "the line before the dump", "related": "the dump",
@@ -80,8 +81,7 @@ def _said(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tuple[M
 
 
 def _of_html(page: ParsedPage, parts: Parts, meta: Metadata) -> dict[str, str]:
-    readers = {**_READERS, "image": lambda obj: document.image(obj, meta.base)}
-    said = {name: _first(page, parts, meta, read) for name, read in readers.items()}
+    said = {name: _first(page, parts, meta, name) for name in _html_readers(meta)}
     said["image"] = said["image"] or "<link rel=image_src>"
     if page.language in {one.get("lang") for one in parts["html"]}:
         said["language"] = "<html lang>"
@@ -95,15 +95,25 @@ def _of_html(page: ParsedPage, parts: Parts, meta: Metadata) -> dict[str, str]:
     }
 
 
-def _first(page: ParsedPage, parts: Parts, meta: Metadata, read: Callable[[document.Obj], Any]) -> str:
-    """Return what the first syntax that has a field calls it."""
+def _first(page: ParsedPage, parts: Parts, meta: Metadata, name: str) -> str:
+    """Return what the first syntax calls a field that has it as the page was read; else where the page shows it."""
+    read, final = _html_readers(meta)[name], page.published_raw if name == "published_at" else getattr(page, name)
     for syntax, obj in meta.sources.items():
-        if key := _key(obj, read):
-            if syntax == "page":
-                headings = {" ".join(one.text_content().split()) for one in parts["h1"]}
-                return _OF_PAGE.get(key) or ("<h1>" if page.title in headings else "<title>")
+        if (key := _key(obj, read)) and (name == "modified_at" or _holds(read(obj), final)):
             return meta_name(parts, syntax, key) or f"{syntax} {key}"
-    return ""
+    if name == "title":
+        headings = {" ".join(one.text_content().split()) for one in parts["h1"]}
+        return "<h1>" if page.title in headings else "<title>"
+    return _SHOWN if name in _SHOWN_FIELDS else ""
+
+
+def _html_readers(meta: Metadata) -> Mapping[str, Callable[[document.Obj], Any]]:
+    return {**_READERS, "image": lambda obj: document.image(obj, meta.base)}
+
+
+def _holds(said: Any, final: Any) -> bool:
+    """Tell whether a syntax says what the page was read to say; of authors, a publication may have been left out."""
+    return said == final or (isinstance(said, tuple) and isinstance(final, tuple) and set(final) <= set(said))
 
 
 def _of_json(page: ParsedPage, article: document.Obj, base: str | None) -> dict[str, str]:
