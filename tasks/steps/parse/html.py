@@ -16,7 +16,7 @@ from tasks.steps.parse.charset import ascii_compatible, decoder, in_utf8
 from tasks.steps.parse.dump import Dump, find_dump
 from tasks.steps.parse.markup import MAX_BYTES, tree_of
 from tasks.steps.parse.metadata import Metadata, Parts, base_of, metadata_of, outlinks, parts_of, related_links
-from tasks.steps.parse.places import NOTHING, Found, in_page, text_of_page, with_problems
+from tasks.steps.parse.places import NOTHING, Found, add_problems, in_page, text_of_page
 from tasks.steps.related import related_of_dump
 
 VERSION: Final = 3
@@ -79,7 +79,8 @@ def _body(
     try:
         return found.body or article_body(tree, page, article)
     except Permanent as error:
-        raise with_problems(error, found) from None
+        add_problems(error, found)
+        raise
 
 
 def _untitled(paragraphs: tuple[str, ...], title: str | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from tasks.steps.page import ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import document
 from tasks.steps.parse.charset import ascii_compatible, decoder
 from tasks.steps.parse.dates import any_date, published
-from tasks.steps.parse.places import NOTHING, Found, in_document, with_problems
+from tasks.steps.parse.places import NOTHING, Found, add_problems, in_document
 from tasks.steps.related import related_of_list
 
 VERSION: Final = 3
@@ -92,9 +92,10 @@ def _article_beside(found: Found, loaded: Any) -> document.Obj:
     try:
         return _article(loaded)
     except Malformed as error:
-        if found.body is None:
-            raise with_problems(error, found) from None
-        return {}
+        if found.body is not None:
+            return {}
+        add_problems(error, found)
+        raise
 
 
 def _article(loaded: Any) -> document.Obj:

@@ -109,10 +109,9 @@ def in_document(loaded: Any, profile: SourceProfile, base: str | None) -> Found:
     return found
 
 
-def with_problems(error: Permanent, found: Found) -> Permanent:
-    """Return the error of a page without text, its message with what the profile said in vain."""
+def add_problems(error: Permanent, found: Found) -> None:
+    """Add to the message of a page without text what the profile said in vain."""
     error.message = "; ".join([error.message, *found.problems])
-    return error
 
 
 class _Reading:
