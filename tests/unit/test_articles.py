@@ -420,3 +420,9 @@ def test_a_json_document_has_the_same_fields(fields: dict[str, Any]) -> None:
     assert (found.section, found.tags, found.image) == ("Sea", ("fog", "pilots"), "https://quay.example/fog.jpg")
     assert found.modified_at == datetime.fromisoformat(MODIFIED)
     assert (found.outlinks, found.tier) == ((), None)
+
+
+def test_a_menu_before_a_control_character_is_left_out() -> None:
+    found = page("<p>Fog lay on the quay.</p><ul class=menu><li>Home</ul> until\x01 noon<p>Then it rose.</p>")
+    assert "Home" not in " ".join(found.paragraphs)
+    assert "Then it rose." in found.paragraphs

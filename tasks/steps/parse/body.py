@@ -25,7 +25,7 @@ from tasks.steps.page import Tier
 from tasks.steps.parse import document
 from tasks.steps.parse.blocks import is_doubtful
 from tasks.steps.parse.density import CONFIRMED, NOT_MISSED, Dense, agree, dense_text
-from tasks.steps.parse.markup import folded, paragraphs_of_tree
+from tasks.steps.parse.markup import drop, folded, paragraphs_of_tree
 from tasks.steps.parse.microdata import body_of
 from tasks.steps.values import dataclass
 
@@ -139,8 +139,7 @@ def _extracted(tree: lxml.html.HtmlElement) -> Paragraphs:
     pages of links without end, on which its time grows with the square of their number.
     """
     etree.strip_elements(tree, *_DROPPED, with_tail=False)
-    for menu in [one for one in tree.iter("ul", "ol") if is_doubtful(one)]:
-        menu.drop_tree()
+    drop(tree, [one for one in tree.iter("ul", "ol") if is_doubtful(one)])
     if sum(1 for _ in tree.iter("a")) > _MAX_LINKS:
         return ()
     return folded((trafilatura.extract(tree, fast=True, favor_recall=True, include_comments=False) or "").split("\n"))

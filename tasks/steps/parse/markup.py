@@ -32,6 +32,7 @@ _BREAKS: Final = frozenset(
 )  # fmt: skip
 _REPLACEMENT: Final = "\ufffd".encode()
 _ONE_CLASS: Final = etree.ElementDefaultClassLookup(element=lxml.html.HtmlElement)
+_DROPPED: Final = "penstock-dropped"
 _SILENT: Final = frozenset({"script", "style", "template", "noscript", "head"})
 
 
@@ -69,6 +70,16 @@ def _parser() -> etree.HTMLParser:
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, collect_ids=False)
     parser.set_element_class_lookup(_ONE_CLASS)
     return parser
+
+
+def drop(root: lxml.html.HtmlElement, elements: Iterable[lxml.html.HtmlElement]) -> None:
+    """Take elements out of the tree of ``root``, and leave what follows them.
+
+    ``drop_tree`` would join the texts around each in Python, which refuses the control characters that pages have.
+    """
+    for element in elements:
+        element.tag = _DROPPED
+    etree.strip_elements(root, _DROPPED, with_tail=False)
 
 
 def paragraphs_of_text(text: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from tasks.steps.page import Place, Related, SourceProfile
 from tasks.steps.parse import document
 from tasks.steps.parse.body import Body
 from tasks.steps.parse.dates import published
-from tasks.steps.parse.markup import folded, paragraphs_of_tree
+from tasks.steps.parse.markup import drop, folded, paragraphs_of_tree
 from tasks.steps.parse.selectors import select
 from tasks.steps.related import Row, listed, related_of_list
 
@@ -235,8 +235,8 @@ def _address(item: str, base: str | None) -> str:
 
 def _cut(_: Place, there: Sequence[Element]) -> Sequence[Element]:
     cut = [one for one in there if one.getparent() is not None]
-    for one in cut:
-        one.drop_tree()
+    if cut:
+        drop(cut[0].getroottree().getroot(), cut)
     return cut
 
 
