@@ -42,7 +42,7 @@ _AUTHORS: Final = frozenset(
     }
 )  # fmt: skip
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
-_NAMES: Final = ("class", "id", "itemprop", "property", "rel")
+_NAMES: Final = frozenset({"class", "id", "itemprop", "property", "rel"})
 _NO_WORDS: Final[frozenset[str]] = frozenset()
 _VALUES: Final = ("datetime", "content", "title")
 _DATE: Final = re.compile(r"\s*[0-9]{4}-[0-9]")
@@ -131,8 +131,8 @@ def kind_of(words: frozenset[str]) -> Kind:
 
 def words_of(element: Element) -> frozenset[str]:
     """Return the words of an element's names, in lower case."""
-    said = " ".join([value for name in _NAMES if (value := element.get(name))])
-    return _words(said) if said else _NO_WORDS
+    said = [value for name, value in element.items() if name in _NAMES]
+    return _words(" ".join(said)) if said else _NO_WORDS
 
 
 @lru_cache(maxsize=4096)
