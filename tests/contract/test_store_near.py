@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import worker.store
 from tasks.steps.clusters import BUCKET
 from tasks.steps.page import Arrival
 from tests.support.arrivals import NOW, SECOND, broken, commit, page, retry_of
-from worker.store import PageFilter, Reparsed, SqlStore, near, open_store, schema
+from worker.store import PageFilter, Reparsed, SqlStore, near, open_store
 from worker.store.driver import statement
+from worker.store.migrations.versions import r0006_near_duplicates
 
 LATER = NOW + SECOND
 
@@ -216,13 +216,12 @@ def test_a_portion_that_is_undone_is_done_again(store: SqlStore, monkeypatch: py
 
 def test_pages_of_before_are_sketched_once(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near, "PAGES", 2)
-    driver = worker.store._driver(store_url)
-    with driver.connection() as connection:
-        schema._upgrade(driver, connection, "r0004")
-    with closing(SqlStore(driver, near=False)) as old:
-        old._ready = True
+    with closing(open_store(store_url, near=False)) as old:
         commit(old, *(page(str(at), text("a", more=f"{at}"), at=at) for at in range(4)), page("9", text("b")))
         commit(old, page("1", text("b", more="now"), at=9))
+        with old._driver.transaction() as tx:  # as the upgrade does it that finds pages
+            tx.run("DELETE FROM job WHERE name = 'texts_sketched'")
+            tx.run(r0006_near_duplicates._TABLES.rpartition(";")[2])
     with closing(open_store(store_url)) as store:
         assert store.texts_are_due()
         assert commit(store, page("5", text("a", more="new"), at=20)) == ["new"]
