@@ -30,7 +30,7 @@ def shared_redis(servers_folder: Path) -> Iterator[Redis]:
 @pytest.fixture(scope="session")
 def shared_postgres(servers_folder: Path) -> Iterator[Postgres]:
     """A PostgreSQL that no test harms; each has a database of its own."""
-    server = Postgres(servers_folder)
+    server = Postgres(servers_folder, "fsync=off")  # no test pulls its plug
     server.start()
     yield server
     server.kill()

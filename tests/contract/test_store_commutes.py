@@ -146,11 +146,11 @@ def in_threads(url: str, piles: Sequence[Sequence[Sequence[Arrival]]]) -> None:
 
 @pytest.mark.parametrize("together", [in_processes, in_threads])
 def test_workers_that_meet_at_the_same_rows_end_as_one_alone_would(
-    store_url: str, store: SqlStore, together: Callable[[str, Sequence[Sequence[Sequence[Arrival]]]], None]
+    made_url: str, store: SqlStore, together: Callable[[str, Sequence[Sequence[Sequence[Arrival]]]], None]
 ) -> None:
     seed = random.randrange(1_000_000)
     of, arrivals = crawl(seed, 600)
-    together(store_url, share(arrivals, seed))
+    together(made_url, share(arrivals, seed))
     assert state_of(store) == reference(of), f"seed {seed}"
     (ledger,) = store.ledger()
     assert ledger.delivered == len(arrivals), f"seed {seed}"

@@ -311,13 +311,13 @@ def keys_of(store: SqlStore, keys_in: Any) -> Any:
         return keys_in(tx, 0, walk.SPAN, None, None)
 
 
-def test_workers_and_a_reparse_at_the_same_time_leave_every_page_whole(store: SqlStore, store_url: str) -> None:
+def test_workers_and_a_reparse_at_the_same_time_leave_every_page_whole(store: SqlStore, made_url: str) -> None:
     rng = random.Random(2026)
     keys = [f"{n:02}" for n in range(30)]
     commit(store, *(page(key, "old") for key in keys))
     arrivals = [page(rng.choice(keys), f"c{rng.randrange(3)}", at=rng.randrange(-9, 9)) for _ in range(300)]
     errors = _together(
-        store_url,
+        made_url,
         lambda own: [own.commit(arrivals[at : at + 10], worker="w", now=NOW) for at in range(0, 300, 10)],
         lambda own: _reparse_all(own, 12),
     )

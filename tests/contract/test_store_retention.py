@@ -151,14 +151,14 @@ def test_a_retry_that_moves_a_folded_sum_keeps_the_totals_exact(store: SqlStore)
 
 
 def test_nothing_is_counted_twice_or_lost_while_others_commit(
-    store: SqlStore, store_url: str, monkeypatch: pytest.MonkeyPatch
+    store: SqlStore, made_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folding, "PORTION", 3)
     monkeypatch.setattr(retention, "PORTION", 5)
     errors: list[BaseException] = []
 
     def work(name: str, batches: Sequence[Sequence[Arrival]]) -> None:
-        own = open_store(store_url)
+        own = open_store(made_url)
         try:
             for at, batch in enumerate(batches):
                 # into hours that are folded, and entries that are old enough to be pruned, at the same time
@@ -231,8 +231,8 @@ def test_the_numbers_of_deliveries_are_found_as_runs(store: SqlStore, monkeypatc
     assert store.serial_runs("another") == []
 
 
-def test_one_process_takes_the_turn(store: SqlStore, store_url: str) -> None:
-    other = open_store(store_url)
+def test_one_process_takes_the_turn(store: SqlStore, made_url: str) -> None:
+    other = open_store(made_url)
     assert store.take_turn("audit", every_us=60 * SECOND, now=NOW)
     assert not other.take_turn("audit", every_us=60 * SECOND, now=NOW + SECOND)
     assert other.take_turn("audit", every_us=60 * SECOND, now=NOW + 60 * SECOND)

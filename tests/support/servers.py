@@ -141,7 +141,7 @@ class Postgres(Server):
         """Make a database, and return its URL."""
         name = f"test_{os.getpid()}_{next(_numbers)}"
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+            connection.execute(f'CREATE DATABASE "{name}" STRATEGY FILE_COPY'.encode())  # much the quicker one
         head, _, query = self.url.partition("?")
         return f"{head.rpartition('/')[0]}/{name}?{query}"
 
