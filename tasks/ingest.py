@@ -148,7 +148,8 @@ def _pull(ctx: Context) -> Counter[str]:
 def _pull_batch(ctx: Context, count: int, ends: float, done: Counter[str], watch: Watch) -> int:
     """Read up to ``count`` entries and handle them; return how many to read next."""
     began = ctx.clock.monotonic()
-    entries = ctx.stream.read(count, BLOCK_MS)
+    left_ms = round((ends - began) * 1000)
+    entries = ctx.stream.read(count, min(BLOCK_MS, max(left_ms, 1)))  # with 0, it would wait for ever
     done += settle_all(ctx, parked(ctx, entries, done), ends, watch)
     return next_count(ctx.limits, count, entries, ctx.clock.monotonic() - began)
 

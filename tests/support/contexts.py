@@ -30,9 +30,9 @@ class Shifted:
 
 @contextmanager
 def context_of(crawl: Crawl, home: Path, **settings: str) -> Iterator[Context]:
-    """Build the context of a worker on the crawl. Each pull ends after half a second."""
+    """Build the context of a worker on the crawl. Each pull ends after a fifth of a second."""
     with pytest.MonkeyPatch.context() as environ:
-        given = {"PENSTOCK_HOME": str(home), "PENSTOCK_PULL_SECONDS": "0.5", **crawl.environ(), **settings}
+        given = {"PENSTOCK_HOME": str(home), "PENSTOCK_PULL_SECONDS": "0.2", **crawl.environ(), **settings}
         for name, value in given.items():
             environ.setenv(name, value)
         runtime.cache_clear()
