@@ -20,7 +20,7 @@ MediaKind = Literal["image", "video"]
 DateOrder = Literal["dmy", "mdy"]
 Tier = Literal[
     "profile", "structured", "fast", "careful"
-]  # the source's profile says, else the cascade of parse/body.py
+]  # where the profile says; else of the cascade in parse/body.py
 
 
 class Outcome(enum.StrEnum):

@@ -119,6 +119,23 @@ def test_the_whole_page_may_be_removed() -> None:
         html("<html><body><p>Only this.</p></body></html>", remove=["body", "html", "p"])
 
 
+@pytest.mark.parametrize("tag, month", [("de", 4), ("en", None)])
+def test_a_date_in_figures_is_read_as_the_page_writes_them(tag: str, month: int | None) -> None:
+    profile = SourceProfile(name="quay", html={"published_at": place(".when")})
+    body = f'<html lang="{tag}"><p class=when>03.04.2024</p><p>Nebel lag auf dem Kai.</p></html>'
+    page = parse(Payload(source="quay", body=body.encode(), content_type="text/html"), profile)
+    assert (page.published_at.month if page.published_at else None) == month
+
+
+@pytest.mark.parametrize("where", ["lang", "said"])
+def test_so_is_one_in_a_document(where: str) -> None:
+    article = {"headline": "Nebel", "articleBody": "Nebel lag auf dem Kai.", "when": "03.04.2024", "said": "de"}
+    language = {"inLanguage": "de"} if where == "lang" else {}
+    places = {"language": "said"} if where == "said" else {}
+    page = of_json({**article, **language}, published_at="when", **places)
+    assert page.published_at == datetime(2024, 4, 3, tzinfo=UTC)
+
+
 def test_related_items_are_named_by_id_or_by_address() -> None:
     found = html(related=".also a").related
     assert [(one.id, one.title, one.media_path) for one in found] == [

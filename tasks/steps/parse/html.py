@@ -15,7 +15,16 @@ from tasks.steps.parse.body import Body, article_body
 from tasks.steps.parse.charset import ascii_compatible, decoder, in_utf8
 from tasks.steps.parse.dump import Dump, find_dump
 from tasks.steps.parse.markup import MAX_BYTES, tree_of
-from tasks.steps.parse.metadata import Metadata, Parts, base_of, metadata_of, outlinks, parts_of, related_links
+from tasks.steps.parse.metadata import (
+    Metadata,
+    Parts,
+    base_of,
+    language_of,
+    metadata_of,
+    outlinks,
+    parts_of,
+    related_links,
+)
 from tasks.steps.parse.places import NOTHING, Found, add_problems, in_page, text_of_page
 from tasks.steps.related import related_of_dump
 
@@ -42,7 +51,7 @@ def read(payload: Payload, profile: SourceProfile) -> tuple[ParsedPage, Parts, M
     _require_end(page)
     tree = tree_of(page)
     parts = parts_of(tree)
-    found = in_page(tree, profile, base_of(parts, payload.url)) if profile.html else NOTHING
+    found = in_page(tree, profile, base_of(parts, payload.url), language_of(parts)) if profile.html else NOTHING
     meta = metadata_of(tree, page, parts, payload.url, profile, placed=found.obj)
     related = found.related or (related_links(parts) if dump is None else related_of_dump(decode(dump.content)))
     body = _body(tree, page, meta.article, profile, found)

@@ -124,7 +124,7 @@ def metadata_of(
     sources = [one for one in named.values() if one]
     names = (*_of(meta, _SITE), *json_ld.publishers(objects, sources), site_in(element, shared))
     site = publication(names, url or canonical)
-    language = document.language(placed) or _language(parts) or _first(sources, document.language)
+    language = document.language(placed) or language_of(parts) or _first(sources, document.language)
     read = functools.partial(_read, profile=profile, language=language)
     titles = [text for one in sources if (text := document.title(one))]
     title = document.title(placed) or title_of(titles, (headings, lambda: _deeper(parts, base)), element, site)
@@ -296,7 +296,8 @@ def _first_text(elements: Iterable[Element]) -> str | None:
     return next((text for one in elements if (text := _clean(one.text_content()))), None)
 
 
-def _language(parts: Parts) -> str | None:
+def language_of(parts: Parts) -> str | None:
+    """Return the language tag that the page's root element has."""
     return next((document.language_tag(_clean(one.get("lang"))) for one in parts["html"]), None)
 
 

@@ -16,13 +16,8 @@ from tasks.steps.parse.dates import any_date, zone_of
 from tasks.steps.parse.metadata import Metadata, Parts, meta_name
 from tasks.steps.parse.places import Found
 
-ABOUT: Final = (
-    "parser",
-    "parser_version",
-    "tier",
-    "repaired",
-    "published_raw",
-)  # how a page was read, not what it says
+# How a page was read, not what it says.
+ABOUT: Final = ("parser", "parser_version", "tier", "repaired", "published_raw")
 _READERS: Final[Mapping[str, Callable[[document.Obj], Any]]] = {
     "title": document.title,
     "published_at": document.published,

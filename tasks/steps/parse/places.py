@@ -32,13 +32,13 @@ T = TypeVar("T")
 
 # Our name of a field, schema.org's, and its reader; the reader's second argument is what links are relative to.
 _SAID: Final[Mapping[str, tuple[str, Callable[[document.Obj, str | None], Any]]]] = {
+    "language": ("inLanguage", lambda obj, _: document.language(obj)),  # first, as dates are read by it
     "title": ("headline", lambda obj, _: document.title(obj)),
     "published_at": ("datePublished", lambda obj, _: document.published(obj)),
     "modified_at": ("dateModified", lambda obj, _: document.modified(obj)),
     "authors": ("author", lambda obj, _: document.authors(obj)),
     "section": ("articleSection", lambda obj, _: document.section(obj)),
     "tags": ("keywords", lambda obj, _: document.tags(obj)),
-    "language": ("inLanguage", lambda obj, _: document.language(obj)),
     "image": ("image", document.image),
     "canonical_url": ("url", document.url),
     "wire_service": ("wire_service", lambda obj, _: document.plain(obj["wire_service"])),
@@ -78,9 +78,12 @@ class Found:
 NOTHING: Final = Found()
 
 
-def in_page(tree: Element, profile: SourceProfile, base: str | None) -> Found:
-    """Read the fields of an HTML page, but for its text; ``base`` is what its links are relative to."""
-    reading = _Reading("selector", profile.html, functools.partial(select, tree))
+def in_page(tree: Element, profile: SourceProfile, base: str | None, language: str | None) -> Found:
+    """Read the fields of an HTML page, but for its text.
+
+    ``base`` is what its links are relative to, ``language`` the one that it is in by its own words.
+    """
+    reading = _Reading("selector", profile.html, functools.partial(select, tree), language=language)
     for name in _SAID:
         reading.say(name, functools.partial(_texts, name), profile, base)
     found = reading.found
@@ -99,7 +102,8 @@ def text_of_page(tree: Element, profile: SourceProfile, found: Found) -> bool:
 
 def in_document(loaded: Any, profile: SourceProfile, base: str | None) -> Found:
     """Read the fields of a JSON document; ``base`` is what its links are relative to."""
-    reading = _Reading("path", profile.json, lambda path: compiled_path(path).search(loaded))
+    language = next(filter(None, map(document.language, document.objects(loaded))), None)
+    reading = _Reading("path", profile.json, lambda path: compiled_path(path).search(loaded), language=language)
     for name in _SAID:
         reading.say(name, _values, profile, base)
     found = reading.found
@@ -123,8 +127,11 @@ class _Reading:
         places: Mapping[str, Sequence[Place]],
         look_up: Callable[[str], Any],
         found: Found | None = None,
+        *,
+        language: str | None = None,
     ) -> None:
         self.found = found or Found()
+        self._language = language
         self._kind = kind
         self._places = places
         self._look_up = look_up
@@ -156,7 +163,8 @@ class _Reading:
             value = values(place, there)
             if name in _DATES:
                 texts = map(document.plain, value if isinstance(value, list) else [value])
-                return next((text for text in texts if published(text, profile)), None)
+                language = document.language(self.found.obj) or self._language
+                return next((text for text in texts if published(text, profile, language)), None)
             return value if value and read({key: value}, base) else None
 
         used = self.first(name, use)
