@@ -17,6 +17,7 @@ import pytest
 
 from tests.acceptance.conftest import COMMAND, Penstock, wait_for
 from tests.support.corpus import page
+from worker.embedded import redis_server
 
 PAGE = page(("One paragraph is enough here.",), ("7",))
 
@@ -151,14 +152,18 @@ def test_a_full_stream_refuses_and_says_so(penstock: Penstock) -> None:
     assert penstock.json("status")["stream"] == 2
 
 
-def test_what_redis_could_not_write_to_a_full_disk_is_not_called_pushed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_use", [False, True], ids=["alone", "beside_others"])
+def test_what_redis_could_not_write_to_a_full_disk_is_not_called_pushed(tmp_path: Path, in_use: bool) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("only root can make a small disk")
+    held = contextlib.ExitStack()
     try:
         small = Penstock(disk / "home")
+        if in_use:  # the Redis that could not write goes on, and the next command finds it so
+            held.enter_context(redis_server(disk / "home"))
         small.run("push", "--source", "a", "--item", "1", "-", stdin=PAGE)
         filler = disk / "filler"
         with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -174,6 +179,7 @@ def test_what_redis_could_not_write_to_a_full_disk_is_not_called_pushed(tmp_path
             "Redis to take pages again", lambda: small.attempt("push", "--source", "a", "-", stdin=PAGE).returncode == 0
         )
     finally:
+        held.close()
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 

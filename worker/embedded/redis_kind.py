@@ -86,8 +86,8 @@ class RedisServer(Server):
         """Redis runs under our own user id."""
 
     def answers(self) -> bool:
-        """See ``Server``; a Redis that still loads its data does not."""
-        return ask(self.socket_path, b"PING\r\n").startswith(b"+PONG")
+        """See ``Server``; a Redis that still loads its data does not, one that cannot write its file any more does."""
+        return ask(self.socket_path, b"PING\r\n").startswith((b"+PONG", b"-MISCONF"))
 
     def url(self) -> str:
         """Return ``unix:///…``, with what is special in a URL quoted."""
