@@ -13,7 +13,9 @@ import structlog
 
 from tasks.errors import PenstockError, Transient
 from tasks.events import Event
-from tasks.ports import Ceiling, Clock, Fetcher, Profiles, Sandbox, Scales, Store, Stream
+from tasks.fetch_ports import Fetcher, Gate
+from tasks.manners import Manners
+from tasks.ports import Ceiling, Clock, Profiles, Sandbox, Scales, Store, Stream
 from tasks.steps import policy
 from tasks.steps.page import Payload
 
@@ -48,6 +50,8 @@ class Context:
     stream: Stream
     scales: Scales
     fetcher: Fetcher
+    gate: Gate
+    manners: Manners
     profiles: Profiles
     clock: Clock
     limits: Limits

@@ -27,6 +27,9 @@ class Event(enum.StrEnum):
     ITEM_FETCH_FAILED = "item.fetch_failed"
     """A followed item could not be fetched. ``source, item, url, error_class, message, attempts, state``."""
 
+    HOST_PAUSED = "host.paused"
+    """A host is left alone: it asks for that, is down, or has no robots.txt to be had. ``host, reason, until``."""
+
     FAILURE_KEPT = "failure.kept"
     """A payload could not be parsed and is kept with its bytes. ``error_class, message, fingerprint``."""
 

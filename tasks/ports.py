@@ -6,10 +6,9 @@ Times are integers, microseconds since the Unix epoch, UTC. Every method may rai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field
-from datetime import datetime
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from tasks.steps.drift import Tally
 from tasks.steps.page import (
@@ -22,6 +21,9 @@ from tasks.steps.page import (
     SourceProfile,
 )
 from tasks.steps.values import dataclass
+
+if TYPE_CHECKING:  # it names leases, which stand here
+    from tasks.fetch_ports import Budget, HostDue, HostPause, ItemEnd, RobotsRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +133,6 @@ class FetchFailure:
     counts: bool = True  # whether it uses up one of the item's attempts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
-    """An answer of a host with status 200."""
-
-    url: str  # after redirects
-    status: int
-    body: bytes = field(repr=False)
-    content_type: str | None
-    fetched_at: datetime  # aware, UTC
-
-
 @dataclass(frozen=True, slots=True)
 class Weighed:
     """How the ledger stands. ``difference`` is 0 when it balances; while not ``quiet`` it may be more than that."""
@@ -239,19 +230,37 @@ class Store(Protocol):
     def release_failure(self, lease: FailureLease) -> None:
         """Give a leased failure back as it was: nothing was tried."""
 
+    def hosts_due(self, *, after: tuple[str, str] | None, limit: int, now: int) -> list[HostDue]:
+        """Return up to ``limit`` hosts of sources at which items are due, first those after a pair, then from the start.
+
+        Items whose time has come become due with this, a portion of them.
+        """
+
     def claim_items(
-        self, *, limit: int, per_host: Mapping[str, int], budgets: Mapping[str, int], run: str, lease_us: int, now: int
+        self,
+        *,
+        shares: Mapping[tuple[str, str], int],
+        budgets: Mapping[str, Budget],
+        run: str,
+        lease_us: int,
+        now: int,
     ) -> list[ItemLease]:
-        """Lease due items: at most ``per_host[source]`` of one host, and within each source's budget of the run."""
+        """Lease due items: so many of each source and host, and within each source's budgets of the run and the day."""
 
-    def item_pushed(self, lease: ItemLease, *, entry: str, now: int) -> bool:
-        """Note that the item's payload is in the stream as ``entry``; False when the lease was lost."""
+    def settle_items(self, ends: Sequence[ItemEnd], *, worker: str, now: int) -> list[ItemState | None]:
+        """Note how leased items ended; return the state of each, None where its lease was lost."""
 
-    def item_failed(self, lease: ItemLease, failure: FetchFailure, *, worker: str, now: int) -> ItemState | None:
-        """Note a failed fetch: due again at ``retry_at``, or given up; None when the lease was lost."""
+    def robots(self, origins: Collection[str]) -> Mapping[str, RobotsRow]:
+        """Return what is known of the robots.txt of these origins."""
 
-    def item_postponed(self, lease: ItemLease, *, until: int) -> bool:
-        """Give an item back untouched, due again at ``until``; False when the lease was lost."""
+    def put_robots(self, row: RobotsRow) -> None:
+        """Note what is known of an origin's robots.txt."""
+
+    def pause_hosts(self, pauses: Sequence[HostPause], *, now: int) -> None:
+        """Note that hosts are to be left alone."""
+
+    def host_pauses(self, hosts: Collection[str], *, now: int) -> Mapping[str, int]:
+        """Return until when hosts are to be left alone, those of which that is known."""
 
     def pause_past_ceiling(
         self, sources: Collection[str], ceiling: Ceiling, *, epoch: str, parser_versions: Mapping[str, int], now: int
@@ -324,15 +333,6 @@ class Sandbox(Protocol):
         process. Raises ``Undecided`` when something else may have ended it, and the next call with this page is the
         next trial; ``SandboxAway`` when there was no trial. Blocks for as long as a trial may take.
         """
-
-
-class Fetcher(Protocol):
-    """HTTP, many requests at a time."""
-
-    def fetch_all(
-        self, leases: Sequence[ItemLease], profile_of: Callable[[str], SourceProfile]
-    ) -> Mapping[str, Fetched | Exception]:
-        """Fetch each lease's URL, politely; the answer or our own error, by lease token. Blocks until all ended."""
 
 
 class Profiles(Protocol):

@@ -57,6 +57,12 @@ def host_of(url: str) -> str | None:
     return None if normal is None else _authority(normal).rpartition("@")[2]
 
 
+def origin_of(url: str) -> str:
+    """Return scheme and authority of an http(s) URL, as ``normal_url`` writes them; empty for any other."""
+    normal = normal_url(url)
+    return "" if normal is None else f"{normal.partition(':')[0]}://{_authority(normal).rpartition('@')[2]}"
+
+
 def page_identity(payload: Payload, page: ParsedPage, content: str) -> str:
     """Return the page's key within its source: the item ID, else the canonical URL, else its content's hash.
 

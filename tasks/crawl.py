@@ -1,0 +1,499 @@
+"""What a fetch task has in hand: leased items on their way, from gate, robots.txt and redirects to their end.
+
+An item waits in three places only: for the answer of its host, for its origin's robots.txt, and for its host's next
+slot, the last not for long. Whatever has to wait longer goes back to the frontier, untouched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final
+
+import structlog
+
+from tasks.base import Context
+from tasks.errors import (
+    Disallowed,
+    FetchTimeout,
+    Gone,
+    HostDown,
+    HttpError,
+    PenstockError,
+    SourcePaused,
+    StreamFull,
+    Throttled,
+    Transient,
+    Unsafe,
+)
+from tasks.events import Event
+from tasks.fetch_ports import (
+    Answered,
+    Budget,
+    Done,
+    Fetched,
+    HostPause,
+    ItemEnd,
+    ItemFailed,
+    ItemPostponed,
+    ItemPushed,
+    ItemUnchanged,
+    NotModified,
+    Redirect,
+    Request,
+    Slot,
+    SlotEnd,
+    Wanted,
+)
+from tasks.ports import FetchFailure, ItemLease
+from tasks.steps.backoff import backoff_us
+from tasks.steps.canonical import host_of, origin_of
+from tasks.steps.fingerprint import failure_fingerprint
+from tasks.steps.follow import host_allowed
+from tasks.steps.page import ItemState, Payload, SourceProfile
+
+log = structlog.get_logger("penstock.fetch")
+
+HORIZON_US: Final = 500_000  # how far ahead the gate may grant a slot
+HELD_US: Final = 5_000_000  # an item whose host's next slot is farther away goes back
+FULL_US: Final = 5_000_000  # how long an item waits when the stream is full
+REDIRECTS: Final = 5
+HOST_DOWN_ATTEMPT: Final = 4  # the back-off step for a host that is down: its items' own attempts do not grow
+HOSTS: Final = 500  # that one look takes in
+PUSH_BYTES: Final = 8_388_608  # of bodies, in one push
+ROBOTS_BYTES: Final = 524_288  # more of a robots.txt need not be read (RFC 9309, section 2.5)
+_OVERLOADED: Final = frozenset({429, 502, 503, 504})
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A URL on its way: a leased item's, or without a lease the robots.txt of an origin."""
+
+    profile: SourceProfile
+    url: str
+    lease: ItemLease | None = None
+    origin: str = ""  # whose robots.txt it is
+    hops: tuple[str, ...] = ()  # the URLs before this one
+    slot: Slot | None = None
+
+    @property
+    def host(self) -> str:
+        """Return the host that is asked."""
+        return host_of(self.url) or ""
+
+
+@dataclass(slots=True, eq=False)
+class Crawl:
+    """The items that a task has leased. ``take`` and ``settle`` in turn, in the end ``let_go``."""
+
+    ctx: Context
+    done: Counter[str] = field(default_factory=Counter)
+    _under_way: dict[str, Job] = field(default_factory=dict)  # by the token of their slots
+    _unread: defaultdict[str, list[Job]] = field(default_factory=lambda: defaultdict(list))  # by origin, see learn
+    _held: defaultdict[str, deque[Job]] = field(default_factory=lambda: defaultdict(deque))  # by host
+    _ends: list[ItemEnd] = field(default_factory=list)
+    _slot_ends: list[SlotEnd] = field(default_factory=list)
+
+    def in_hand(self) -> int:
+        """Return how many requests are under way or wait to be."""
+        return len(self._under_way) + sum(map(len, self._held.values())) + sum(map(len, self._unread.values()))
+
+    # --- taking ---------------------------------------------------------------------------------------------------
+
+    def take(self) -> int:
+        """Claim what may be fetched now, as far as there is room, and begin it; return how many items were claimed."""
+        now = self.ctx.clock.now_us()
+        self._admit_held(now)
+        claimed = self._claim(now)
+        self._close_books(now)
+        return claimed
+
+    def take_held(self) -> None:
+        """Go on with what is in hand, without claiming more."""
+        now = self.ctx.clock.now_us()
+        self._admit_held(now)
+        self._close_books(now)
+
+    def _claim(self, now: int) -> int:
+        ctx, manners = self.ctx, self.ctx.manners
+        room = ctx.limits.fetch_batch - self.in_hand()
+        if room <= 0:
+            return 0
+        due = ctx.store.hosts_due(after=manners.cursor, limit=HOSTS, now=now)
+        manners.cursor = (due[-1].source, due[-1].host) if due else None
+        due = [one for one in manners.open_among(due, now) if one.host not in self._held]
+        manners.load((origin_of(one.url) for one in due), now)
+        pauses = ctx.store.host_pauses({one.host for one in due}, now=now)
+        wanted: list[Wanted] = []
+        shared: list[tuple[str, str]] = []
+        for one in due:
+            profile = ctx.profiles.get(one.source)
+            count = min(profile.concurrency, room)
+            if not count:
+                break
+            room -= count
+            manners.cursor = (one.source, one.host)
+            shared.append((one.source, one.host))
+            wanted.append(self._wanted(one.host, one.url, profile, count, until=pauses.get(one.host, 0)))
+        slots = self._admit(wanted)
+        shares = {pair: len(granted) for pair, granted in zip(shared, slots, strict=True) if granted}
+        leases = self._lease(shares, now)
+        free = {pair: list(granted) for pair, granted in zip(shared, slots, strict=True)}
+        for lease in leases:
+            slot = free[lease.source, lease.host].pop(0)
+            self._place(Job(ctx.profiles.get(lease.source), lease.url, lease), now, slot)
+        self._unused(chain.from_iterable(free.values()))
+        return len(leases)
+
+    def _lease(self, shares: Mapping[tuple[str, str], int], now: int) -> list[ItemLease]:
+        if not shares:
+            return []
+        ctx = self.ctx
+        profiles = {source: ctx.profiles.get(source) for source, _ in shares}
+        return ctx.store.claim_items(
+            shares=shares,
+            budgets={name: Budget(one.max_items_per_run, one.max_items_per_day) for name, one in profiles.items()},
+            run=ctx.run,
+            lease_us=ctx.limits.fetch_lease_us,
+            now=now,
+        )
+
+    def _wanted(self, host: str, url: str, profile: SourceProfile, count: int, *, until: int = 0) -> Wanted:
+        delay_us = self.ctx.manners.delay_us(origin_of(url), round(profile.delay_seconds * 1_000_000))
+        return Wanted(host, count, delay_us, profile.concurrency, until)
+
+    def _admit(self, wanted: Sequence[Wanted]) -> list[tuple[Slot, ...]]:
+        """Ask the gate; remember which hosts need not be asked again for a while."""
+        if not wanted:
+            return []
+        grants = self.ctx.gate.admit(wanted, horizon_us=HORIZON_US)
+        for grant in grants:
+            if grant.again_at:
+                self.ctx.manners.close(grant.host, grant.again_at)
+        return [grant.slots for grant in grants]
+
+    def _admit_held(self, now: int) -> None:
+        """Begin what waits for its host's next slot; give back what would have to wait for long."""
+        hosts = [host for host, jobs in self._held.items() if jobs]
+        wanted = [self._wanted_of(jobs) for jobs in map(self._held.__getitem__, hosts)]
+        for host, slots in zip(hosts, self._admit(wanted), strict=True):
+            jobs = self._held[host]
+            for slot in slots:
+                self._place(jobs.popleft(), now, slot)
+            again_at = self.ctx.manners.opens(host)
+            if jobs and again_at > now + HELD_US:
+                self._put_back(jobs, again_at)
+                jobs.clear()
+        self._held = defaultdict(deque, {host: jobs for host, jobs in self._held.items() if jobs})
+
+    def _wanted_of(self, jobs: Sequence[Job]) -> Wanted:
+        return self._wanted(jobs[0].host, jobs[0].url, jobs[0].profile, len(jobs))
+
+    def _put_back(self, jobs: Iterable[Job], until: int) -> None:
+        """Give items back; with a robots.txt, all that wait for it, as somebody will ask for it again."""
+        for job in jobs:
+            if job.lease is None:
+                self._put_back(self._unread.pop(job.origin, ()), until)
+            else:
+                self._ends.append(ItemPostponed(job.lease, until))
+
+    # --- one job's way --------------------------------------------------------------------------------------------
+
+    def _place(self, job: Job, now: int, slot: Slot | None = None) -> None:
+        """Do with a URL what may be done: ask for it in this slot, or have it wait, or end it."""
+        refused = self._refusal(job)
+        if refused is not None:
+            self._unused([slot])
+            self._end(job, refused, now)
+            return
+        origin = origin_of(job.url)
+        known = None if job.lease is None else self.ctx.manners.known(origin, now)
+        if job.lease is not None and known is None:
+            self._ask_for_rules(job, origin, now, slot)
+        elif known is not None and known.state == "unavailable":
+            self._unused([slot])
+            self._put_back([job], known.expires_at)
+        elif known is not None and not self.ctx.manners.allows(origin, job.url):
+            self._unused([slot])
+            self._end(job, Disallowed(f"robots.txt of {origin} does not allow it", url=job.url, status=None), now)
+        elif slot is None:
+            self._held[job.host].append(job)
+        else:
+            self._begin(job, slot)
+
+    def _ask_for_rules(self, job: Job, origin: str, now: int, slot: Slot | None) -> None:
+        asked_for = origin in self._unread
+        self._unread[origin].append(job)
+        if asked_for:
+            self._unused([slot])
+        else:
+            self._place(Job(job.profile, f"{origin}/robots.txt", origin=origin), now, slot)
+
+    def _refusal(self, job: Job) -> PenstockError | None:
+        """Return why a source may not ask for a URL at all."""
+        if len(job.hops) > REDIRECTS:
+            return HttpError(f"more than {REDIRECTS} redirects", status=None, url=job.url)
+        hosts = self._hosts(job)
+        if host_of(job.url) is None:
+            return Unsafe(f"not an http or https URL: {job.url}", status=None, url=job.url)
+        if not host_allowed(job.host, hosts):
+            message = f"the host {job.host} is not among the source's hosts ({', '.join(hosts)})"
+            return Unsafe(message, status=None, url=job.url)
+        return None
+
+    def _hosts(self, job: Job) -> tuple[str, ...]:
+        """Return the hosts that may be asked. A robots.txt may be anywhere, as its origin says."""
+        if job.lease is None:
+            return (job.host,)
+        return job.profile.hosts or (host_of(job.profile.item_url or job.lease.url) or "",)
+
+    def _begin(self, job: Job, slot: Slot) -> None:
+        job.slot = slot
+        self._under_way[slot.token] = job
+        lease, profile = job.lease, job.profile
+        validators = (lease.etag, lease.last_modified) if lease is not None and not job.hops else (None, None)
+        request = Request(
+            token=slot.token,
+            url=job.url,
+            hosts=self._hosts(job),
+            private_hosts=profile.allow_private_hosts,
+            start=slot.start,
+            etag=validators[0],
+            last_modified=validators[1],
+            max_bytes=ROBOTS_BYTES if lease is None else None,
+        )
+        self.ctx.fetcher.start([request])
+
+    def _unused(self, slots: Iterable[Slot | None]) -> None:
+        self._slot_ends += (SlotEnd(slot, Answered.UNUSED) for slot in slots if slot is not None)
+
+    # --- settling -------------------------------------------------------------------------------------------------
+
+    def settle(self, ended: Sequence[Done]) -> None:
+        """Settle requests that ended: push what they brought, note the rest, and go on with what is not at its end."""
+        now = self.ctx.clock.now_us()
+        jobs = [(self._under_way.pop(one.request.token), one) for one in ended]
+        self._slot_ends += (_slot_end(job, one) for job, one in jobs)
+        down = self._report(now)
+        pages: list[tuple[Job, Fetched]] = []
+        for job, one in jobs:
+            answer = one.answer
+            if isinstance(answer, Redirect):
+                self._place(_moved(job, answer), now)
+            elif job.lease is None:
+                self._learn(job, answer, now)
+            elif isinstance(answer, Fetched):
+                pages.append((job, answer))
+            else:
+                self._end(job, answer, now, host_down=job.host in down)
+        for portion in _portions(pages):
+            self._push(portion, now)
+        self._close_books(now)
+
+    def _learn(self, job: Job, answer: Fetched | NotModified | Exception, now: int) -> None:
+        """Note an origin's robots.txt, and go on with who waited for it."""
+        waiting = self._unread.pop(job.origin, ())
+        if isinstance(answer, Unsafe | HostDown | FetchTimeout):  # as it would have been of the items themselves
+            for one in waiting:
+                self._end(one, answer, now, host_down=not isinstance(answer, Unsafe))
+            return
+        row = self.ctx.manners.learn(job.origin, answer, now)
+        if row.state == "unavailable":
+            self._pause([HostPause(host_of(row.origin) or "", row.expires_at, "robots")], now)
+        for one in waiting:
+            self._place(one, now)
+
+    def _push(self, pages: Sequence[tuple[Job, Fetched]], now: int) -> None:
+        """Push first, then note it: a crash in between pushes twice, which is harmless; the other way loses pages."""
+        try:
+            entries = self.ctx.stream.push([payload_of(job, answer) for job, answer in pages])
+        except PenstockError as error:
+            if isinstance(error, Transient) and not isinstance(error, StreamFull | SourcePaused):
+                raise
+            if len(pages) > 1:  # one of them may be the reason
+                for one in pages:
+                    self._push([one], now)
+            elif isinstance(error, Transient):
+                self._put_back([pages[0][0]], now + FULL_US)
+            else:
+                self._end(pages[0][0], error, now)
+            return
+        for (job, _), entry in zip(pages, entries, strict=True):
+            lease = _lease_of(job)
+            self._ends.append(ItemPushed(lease, entry))
+            log.info(Event.ITEM_FETCHED, source=lease.source, item=lease.item_key, depth=lease.depth, entry=entry)
+
+    def _end(self, job: Job, answer: NotModified | Exception, now: int, *, host_down: bool = False) -> None:
+        """Note how an item ended that brought no page; of a robots.txt, that it cannot be had."""
+        if job.lease is None:
+            self._learn(job, answer, now)
+        elif isinstance(answer, NotModified):
+            self._ends.append(ItemUnchanged(job.lease, answer.etag, answer.last_modified, None))
+        else:
+            self._ends.append(ItemFailed(job.lease, self._failure(job, answer, now, host_down=host_down)))
+
+    def _failure(self, job: Job, answer: Exception, now: int, *, host_down: bool) -> FetchFailure:
+        lease = _lease_of(job)
+        if isinstance(answer, PenstockError):
+            error = answer
+        else:  # a fault of ours, which must not harm the rest
+            log.error(Event.TASK_FAULT, source=lease.source, item=lease.item_key, exc_info=answer)
+            error = HttpError(f"the fetch failed unexpectedly: {type(answer).__name__}: {answer}")
+        return failure_of(self.ctx, lease, error, now, host_down=host_down)
+
+    # --- the books ------------------------------------------------------------------------------------------------
+
+    def _report(self, now: int) -> set[str]:
+        """Give slots back to the gate; return the hosts that are found to be down."""
+        ended, self._slot_ends = self._slot_ends, []
+        pauses = self.ctx.gate.report(ended) if ended else []
+        self._pause(pauses, now)
+        return {one.host for one in pauses if one.reason == "down"}
+
+    def _pause(self, pauses: Sequence[HostPause], now: int) -> None:
+        if pauses:
+            self.ctx.store.pause_hosts(pauses, now=now)
+        for one in pauses:
+            self.ctx.manners.close(one.host, one.until)
+            log.warning(Event.HOST_PAUSED, host=one.host, reason=one.reason, until=one.until)
+
+    def _close_books(self, now: int) -> None:
+        """Write what has been noted."""
+        self._report(now)
+        ends, self._ends = self._ends, []
+        if not ends:
+            return
+        states = self.ctx.store.settle_items(ends, worker=self.ctx.worker, now=now)
+        for end, state in zip(ends, states, strict=True):
+            self.done[_name_of(end, state)] += 1
+            if isinstance(end, ItemFailed):
+                self._tell(end, state)
+
+    def _tell(self, end: ItemFailed, state: ItemState | None) -> None:
+        lease, failure = end.lease, end.failure
+        ids = {"source": lease.source, "item": lease.item_key, "url": lease.url}
+        log.warning(
+            Event.ITEM_FETCH_FAILED,
+            error_class=failure.error_class,
+            message=failure.message,
+            attempts=lease.attempts + failure.counts,
+            state=str(state),
+            **ids,
+        )
+        if failure.retry_at is None and failure.error_class not in {Gone.__name__, Disallowed.__name__}:
+            self.ctx.report(failure.error_class, failure.message, fingerprint=failure.fingerprint, **ids)
+
+    def let_go(self) -> None:
+        """Give back all that is in hand; what was asked for and has no answer yet is asked for again."""
+        self.ctx.fetcher.cancel()
+        now = self.ctx.clock.now_us()
+        jobs = [*self._under_way.values(), *chain.from_iterable(self._held.values())]
+        jobs += chain.from_iterable(self._unread.values())
+        slots = [job.slot for job in self._under_way.values() if job.slot is not None]
+        self._slot_ends += (SlotEnd(one, Answered.OK if one.start <= now else Answered.UNUSED) for one in slots)
+        self._under_way.clear()
+        self._held.clear()
+        self._unread.clear()
+        self._put_back((job for job in jobs if job.lease is not None), now)
+        self._close_books(now)
+
+
+def payload_of(job: Job, answer: Fetched) -> Payload:
+    """Build the payload of a fetched item, with its parent and depth, and what to ask with the next time."""
+    lease = _lease_of(job)
+    extra = {"etag": answer.etag, "last_modified": answer.last_modified, "redirects": " ".join(job.hops)}
+    return Payload(
+        source=lease.source,
+        body=answer.body,
+        item=lease.item,
+        url=answer.url if lease.item else lease.url,  # without an ID the URL that was named is the identity
+        fetched_at=answer.fetched_at,
+        content_type=answer.content_type,
+        status=answer.status,
+        depth=lease.depth,
+        parent=lease.parent,
+        extra={name: value for name, value in extra.items() if value},
+    )
+
+
+def failure_of(
+    ctx: Context, lease: ItemLease, error: PenstockError, now: int, *, host_down: bool = False
+) -> FetchFailure:
+    """Say why a fetch failed and when it is tried again. What is the host's fault costs its items no attempt."""
+    counts = not (isinstance(error, HostDown | Throttled) or host_down)
+    attempt = lease.attempts + 1 if counts else HOST_DOWN_ATTEMPT
+    budget = ctx.profiles.get(lease.source).max_attempts
+    retry_at: int | None = None
+    if isinstance(error, Transient) and (attempt < budget or not counts):
+        delay = backoff_us(attempt, base_us=ctx.limits.retry_base_us, cap_us=ctx.limits.retry_cap_us, draw=ctx.draw())
+        retry_at = now + max(delay, _asked_us(error))
+    return FetchFailure(
+        error_class=error.error_class,
+        message=error.message,
+        fingerprint=failure_fingerprint(error.error_class, str(error.details.get("status") or ""), lease.source),
+        status=error.details.get("status"),
+        retry_at=retry_at,
+        counts=counts,
+    )
+
+
+def _asked_us(error: Exception) -> int:
+    """Return how long the host asked to be left alone."""
+    details = error.details if isinstance(error, PenstockError) else {}
+    return round(float(details.get("retry_after") or 0) * 1_000_000)
+
+
+def _slot_end(job: Job, one: Done) -> SlotEnd:
+    assert job.slot is not None  # noqa: S101 (a job under way has one)
+    answer = one.answer
+    retry_after_us = _asked_us(answer) if isinstance(answer, Exception) else 0
+    return SlotEnd(job.slot, _says(answer), one.latency_us, retry_after_us)
+
+
+def _says(answer: Fetched | NotModified | Redirect | Exception) -> Answered:
+    """Return what an answer says of its host."""
+    if not isinstance(answer, PenstockError):
+        return Answered.OK
+    status = answer.details.get("status")
+    if isinstance(answer, Throttled) or status in _OVERLOADED:
+        return Answered.SLOW_DOWN
+    if isinstance(answer, HostDown) or (isinstance(answer, FetchTimeout) and status is None):
+        return Answered.DOWN
+    return Answered.UNUSED if isinstance(answer, Unsafe) else Answered.OK
+
+
+def _moved(job: Job, answer: Redirect) -> Job:
+    return Job(job.profile, answer.to, job.lease, job.origin, (*job.hops, job.url))
+
+
+def _lease_of(job: Job) -> ItemLease:
+    assert job.lease is not None  # noqa: S101 (its callers have looked)
+    return job.lease
+
+
+def _portions(pages: Sequence[tuple[Job, Fetched]]) -> Iterator[list[tuple[Job, Fetched]]]:
+    """Yield pages in portions that one push may hold."""
+    portion: list[tuple[Job, Fetched]] = []
+    size = 0
+    for page in pages:
+        if portion and size + len(page[1].body) > PUSH_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append(page)
+        size += len(page[1].body)
+    if portion:
+        yield portion
+
+
+def _name_of(end: ItemEnd, state: ItemState | None) -> str:
+    if state is None:
+        return "lease_lost"
+    if isinstance(end, ItemPushed):
+        return "fetched"
+    if isinstance(end, ItemUnchanged):
+        return "not_modified"
+    if isinstance(end, ItemPostponed):
+        return "postponed"
+    return "given_up" if end.failure.retry_at is None else "retry_later"
