@@ -13,7 +13,7 @@ import structlog
 
 from tasks.errors import PenstockError, Transient
 from tasks.events import Event
-from tasks.fetch_ports import Fetcher, Gate
+from tasks.fetch_ports import Archive, Fetcher, Gate
 from tasks.manners import Manners
 from tasks.ports import Ceiling, Clock, Profiles, Sandbox, Scales, Store, Stream
 from tasks.steps import policy
@@ -61,6 +61,7 @@ class Context:
     run: str  # the crawl run that fetch budgets are counted under
     draw: Callable[[], float]  # uniform in [0, 1), for jitter
     wait: Callable[[float], bool]  # waits up to so many seconds, True at once when the worker is to stop
+    archive: Archive | None  # of what is fetched; None: it is not wanted
     report: Callable[..., None] = field(repr=False)  # tells Sentry of an error that is not tried again
 
     def next_attempt(self, error_class: str, payload: Payload, attempts: int) -> policy.Attempt | None:

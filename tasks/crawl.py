@@ -288,6 +288,8 @@ class Crawl:
                 pages.append((job, answer))
             else:
                 self._end(job, answer, now, host_down=job.host in down)
+        if self.ctx.archive is not None:
+            self.ctx.archive.keep([answer for _, answer in pages])
         for portion in _portions(pages):
             self._push(portion, now)
         self._close_books(now)

@@ -65,6 +65,10 @@ class StreamUnavailable(Transient):
     """Redis does not answer."""
 
 
+class ArchiveUnavailable(Transient):
+    """The archive of what was fetched cannot be written."""
+
+
 class StreamFull(Transient):
     """The stream is above its high-water mark, or Redis is out of memory; push again later."""
 

@@ -176,6 +176,13 @@ class Fetcher(Protocol):
         """End all requests and return those that had no answer yet; none of them comes from ``ended``."""
 
 
+class Archive(Protocol):
+    """Keeps what was fetched as it was."""
+
+    def keep(self, answers: Sequence[Fetched]) -> None:
+        """Write answers and their requests down. Raises ``ArchiveUnavailable``."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostDue:
     """A host at which items of a source are due, and the URL of one of them."""

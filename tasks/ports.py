@@ -231,7 +231,7 @@ class Store(Protocol):
         """Give a leased failure back as it was: nothing was tried."""
 
     def hosts_due(self, *, after: tuple[str, str] | None, limit: int, now: int) -> list[HostDue]:
-        """Return up to ``limit`` hosts of sources at which items are due, first those after a pair, then from the start.
+        """Return up to ``limit`` hosts of sources at which items are due, first those after a pair, then the others.
 
         Items whose time has come become due with this, a portion of them.
         """

@@ -186,7 +186,14 @@ class Settings(BaseModel):
         "off",
     )
     fetch_timeout_seconds: float = _seconds(30, "Total time for one request, redirects and body included.")
-    fetch_batch: int = _count(100, "items", "Most items that one fetch task claims.")
+    fetch_batch: int = _count(100, "items", "Most items that one process fetches at the same time.")
+    fetch_archive: _Home | None = option(
+        None,
+        "",
+        "Folder for WARC files of all that is fetched, with requests and responses; unset: none are written.",
+        expected="a path",
+    )
+    fetch_archive_bytes: ByteSize = _bytes("1GB", "Size at which such a file is closed and the next one begun.")
     fetch_lease_seconds: float = _seconds(300, "An item whose fetcher has been silent for so long is due again.")
     user_agent: _Line = option(
         "penstock/0.1 (crawler without a configured contact)",

@@ -33,26 +33,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 
+from tasks.fetch_ports import Fetched
 from tasks.steps.page import Payload
 from worker.store import Archived
 
 MAX_EXTRA: Final = 512 * 1024  # characters of JSON
 URN: Final = "urn:penstock:"
+_PAYLOADS: Final = "payloads as they were pushed; Penstock-* fields hold their envelopes, percent-encoded"
 LEVEL: Final = 6
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-Z_a-z~\[\]]+")  # RFC 3986, without quotes and brackets
+_CODING: Final = re.compile(rb"(?:content-encoding|content-length|transfer-encoding|trailer)\s*:", re.IGNORECASE)
 _MIME: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:[ \t]*;[\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 _SAFE: Final = "!#$&'()*+,/:;=?@[]|^`{}\"<>\\"  # printable, but for the percent sign
 
 
-def warcinfo(software: str, now: datetime) -> bytes:
+def warcinfo(software: str, now: datetime, description: str) -> bytes:
     """Return the record that a file begins with."""
     block = (
         f"software: {software}\r\n"
         "format: WARC File Format 1.1\r\n"
         "conformsTo: https://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/\r\n"
-        "description: payloads as they were pushed; Penstock-* fields hold their envelopes, percent-encoded\r\n"
+        f"description: {description}\r\n"
     ).encode()
     fields = {"WARC-Date": _date(now), "WARC-Record-ID": f"<urn:uuid:{uuid.uuid4()}>"}
     return _record("warcinfo", fields, "application/warc-fields", block)
@@ -85,6 +88,34 @@ def resource(one: Archived, payload: Payload) -> bytes:
         **_extra(payload.extra),
     }
     return _record("resource", fields, content_type, payload.body)
+
+
+def exchange(answer: Fetched) -> bytes:
+    """Return the records of one request and its answer, as ``response`` and ``request``.
+
+    The body is without the codings that it had on the way; so that the head still fits it, the fields that name them
+    are called ``X-Archive-Orig-…``, as warcio's own tools do, and Content-Length is that of the body.
+    """
+    date, response, request = _date(answer.fetched_at), f"<urn:uuid:{uuid.uuid4()}>", f"<urn:uuid:{uuid.uuid4()}>"
+    about = {"WARC-Target-URI": answer.url, "WARC-Date": date}
+    block = _decoded_head(answer.response_head, len(answer.body)) + answer.body
+    fields = {
+        **about,
+        "WARC-Record-ID": response,
+        "WARC-Block-Digest": _digest(block),
+        "WARC-Payload-Digest": _digest(answer.body),
+    }
+    asked = {**about, "WARC-Record-ID": request, "WARC-Concurrent-To": response}
+    asked["WARC-Block-Digest"] = _digest(answer.request_head)
+    return _record("response", fields, "application/http;msgtype=response", block) + _record(
+        "request", asked, "application/http;msgtype=request", answer.request_head
+    )
+
+
+def _decoded_head(head: bytes, length: int) -> bytes:
+    first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    kept = [b"X-Archive-Orig-" + line if _CODING.match(line) else line for line in lines]
+    return b"\r\n".join([first, *kept, b"Content-Length: %d" % length, b"", b""])
 
 
 def encoded(value: str) -> str:
@@ -131,6 +162,6 @@ def _record(kind: str, fields: Mapping[str, str], content_type: str, block: byte
 
 def records(archive: Iterator[Archived], software: str, now: datetime) -> Iterator[bytes | None]:
     """Yield the file record by record; None for each whose bytes are not kept any more."""
-    yield warcinfo(software, now)
+    yield warcinfo(software, now, _PAYLOADS)
     for one in archive:
         yield None if one.payload is None else resource(one, one.payload)
