@@ -31,7 +31,7 @@ SHIPPED = "sources.toml"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _SLOT = "{id}"
-_PARSERS = ("vardump", "html", "json", "feed")
+_PARSERS = ("vardump", "html", "json", "feed", "sitemap", "links")
 _NAMES = {"json_": "json"}  # where a field's name in the file is another one
 _DECIDING = ("parser", "timezone", "date_order", "html", "json")  # how a page is read
 _DEFAULT = SourceProfile(name="")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tasks.errors import MemoryLimit, ParserCrash, Permanent, TimeLimit, Truncated, UnknownFormat
 from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
-from tasks.steps.parse import feed, html, json, vardump
+from tasks.steps.parse import feed, html, json, links, sitemap, vardump
 from tasks.steps.parse.parsers import INTERFACE, PARSER_VERSIONS, PARSERS, Parser, add_parser
 from tasks.steps.parse.sniff import by_content, by_content_type
 from tasks.steps.related import RelatedItems
@@ -20,6 +20,8 @@ _BUILT_IN: Final = (
     Parser(name="vardump", version=vardump.VERSION, interface=INTERFACE, parse=vardump.parse_vardump),
     Parser(name="json", version=json.VERSION, interface=INTERFACE, parse=json.parse_json),
     Parser(name="feed", version=feed.VERSION, interface=INTERFACE, parse=feed.parse_feed),
+    Parser(name="sitemap", version=sitemap.VERSION, interface=INTERFACE, parse=sitemap.parse_sitemap),
+    Parser(name="links", version=links.VERSION, interface=INTERFACE, parse=links.parse_links),
     Parser(name="html", version=html.VERSION, interface=INTERFACE, parse=html.parse_html),
 )
 for _one in _BUILT_IN:
@@ -66,7 +68,7 @@ def choose(payload: Payload, profile: SourceProfile) -> str:
         raise Truncated("the payload is empty")
     sniffed = by_content(payload.body)
     stated = by_content_type(payload.content_type)
-    name = sniffed if sniffed in ("vardump", "feed") or stated is None else stated
+    name = sniffed if sniffed in ("vardump", "feed", "sitemap") or stated is None else stated
     if name is None:
         raise UnknownFormat("no parser recognises the payload")
     return name

@@ -36,12 +36,12 @@ _DROPPED: Final = "penstock-dropped"
 _SILENT: Final = frozenset({"script", "style", "template", "noscript", "head"})
 
 
-def check_caps(raw: bytes) -> None:
+def check_caps(raw: bytes, *, most_bytes: int = MAX_BYTES, most_tags: int = MAX_TAGS) -> None:
     """Raise ``TooLarge`` naming the cap that the page exceeds."""
-    if len(raw) > MAX_BYTES:
-        raise TooLarge(f"the page has {len(raw)} bytes, the limit for markup is {MAX_BYTES}")
-    if (tags := raw.count(b"<")) > MAX_TAGS:
-        raise TooLarge(f"the page has {tags} tags, the limit is {MAX_TAGS}")
+    if len(raw) > most_bytes:
+        raise TooLarge(f"the page has {len(raw)} bytes, the limit for markup is {most_bytes}")
+    if (tags := raw.count(b"<")) > most_tags:
+        raise TooLarge(f"the page has {tags} tags, the limit is {most_tags}")
     for tag in _TAG.findall(raw):
         if len(tag) > _LONG_TAG and (count := _attributes(tag)) > MAX_ATTRIBUTES:
             raise TooLarge(f"a tag has {count} attributes, the limit is {MAX_ATTRIBUTES}")

@@ -7,6 +7,7 @@ from typing import Final
 
 from tasks.steps.parse.charset import ascii_compatible
 from tasks.steps.parse.dates import is_date_line, starts_date_line
+from tasks.steps.parse.sitemap import GZIP, ROOTS
 
 _HEAD: Final = 4096  # bytes that are looked at; even, for UTF-16
 _BLANK: Final = b" \t\r\n\f"
@@ -18,6 +19,9 @@ _HTML: Final = re.compile(
 _FEED: Final = re.compile(
     rb"(?:(?><\?.*?\?>)|(?><!--.*?-->)|(?><!DOCTYPE[^>]*>)|\s++)*+<(?:[A-Za-z]+:)?(?:rss|feed|RDF|entry|item)[\s>]",
     re.DOTALL,
+)
+_SITEMAP: Final = re.compile(
+    _FEED.pattern.replace(rb"rss|feed|RDF|entry|item", b"|".join(map(str.encode, ROOTS))), re.DOTALL
 )
 _LONGEST_DATE_LINE: Final = 240  # bytes
 
@@ -36,10 +40,14 @@ def by_content_type(content_type: str | None) -> str | None:
 
 def by_content(body: bytes) -> str | None:
     """Return the parser that the first bytes call for, also where they are all that is left of a page."""
+    if body.startswith(GZIP):
+        return "sitemap"  # all else is unpacked by who fetched it
     head = ascii_compatible(body[:_HEAD], partial=True).lstrip(_BLANK)
     if head[:1] in (b"{", b"["):
         return "json"
     if head[:1] == b"<":
+        if _SITEMAP.match(head):
+            return "sitemap"
         return "feed" if _FEED.match(head) else "html" if _HTML.search(head) else None
     return "vardump" if is_vardump(head) else None
 

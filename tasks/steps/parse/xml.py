@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from lxml import etree
 
 from tasks.errors import Malformed, Truncated
-from tasks.steps.parse.markup import check_caps
+from tasks.steps.parse.markup import MAX_BYTES, MAX_TAGS, check_caps
 
 Element: TypeAlias = etree._Element  # noqa: SLF001 (the only name of the type)
 
@@ -20,7 +20,7 @@ _ENTITY: Final = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 _OF_XML: Final = frozenset({"amp", "lt", "gt", "quot", "apos"})
 
 
-def tree_of_xml(text: str) -> Element:
+def tree_of_xml(text: str, *, most_bytes: int = MAX_BYTES, most_tags: int = MAX_TAGS) -> Element:
     """Parse a document. HTML's named characters, which feeds use unasked, are taken for what they mean.
 
     Raises ``Truncated`` where the root is not closed, ``Malformed`` where it is no XML or declares entities,
@@ -29,7 +29,7 @@ def tree_of_xml(text: str) -> Element:
     text = text.lstrip("\ufeff \t\r\n")
     _require_end(text)
     raw = _ENTITY.sub(_character, text).encode()
-    check_caps(raw)
+    check_caps(raw, most_bytes=most_bytes, most_tags=most_tags)
     if b"<!ENTITY" in raw:
         raise Malformed("the document declares entities")
     try:
