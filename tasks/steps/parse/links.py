@@ -14,7 +14,7 @@ from tasks.steps.parse import document
 from tasks.steps.parse.charset import ascii_compatible, decoder, in_utf8
 from tasks.steps.parse.markup import MAX_BYTES, folded, tree_of
 from tasks.steps.parse.metadata import metadata_of, parts_of
-from tasks.steps.parse.related import Row, listed
+from tasks.steps.related import Row, listed
 
 VERSION: Final = 1
 _MOST: Final = 2000

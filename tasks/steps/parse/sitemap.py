@@ -15,8 +15,8 @@ from tasks.steps.canonical import canonical_url, normal_url
 from tasks.steps.page import ParsedPage, Payload, SourceProfile
 from tasks.steps.parse.charset import ascii_compatible, decoder
 from tasks.steps.parse.dates import published
-from tasks.steps.parse.related import Row, listed
 from tasks.steps.parse.xml import Element, local_name, tree_of_xml
+from tasks.steps.related import Row, listed
 
 VERSION: Final = 1
 GZIP: Final = b"\x1f\x8b\x08"
