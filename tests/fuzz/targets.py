@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC
@@ -17,6 +18,7 @@ from tasks.steps.page import Payload, SourceProfile
 from tasks.steps.parse.charset import ascii_compatible, decoder
 from tasks.steps.parse.dates import any_date, date_line
 from tasks.steps.payload import decode_fields, encode_fields, envelope_of, from_envelope
+from tasks.steps.robots import MOST_DELAY, read_rules, robots_text
 from tasks.steps.understand import understand
 from worker.readers import read_paths
 
@@ -24,6 +26,7 @@ CORPUS: Final = Path(__file__).with_name("corpus")
 _PAGES: Final = Path(__file__).parents[1] / "pages"
 _MAX_BODY: Final = 1 << 20
 _TYPES: Final = ("text/html", "text/html; charset=windows-1256", "application/json", "text/plain", None, "image/png")
+_LETTER: Final = re.compile(r"(%[0-9A-Fa-f]{2})|[A-Za-z]")
 _FIELDS: Final = (b"v", b"source", b"item", b"url", b"fetched_at", b"content_type", b"status", b"depth", b"enc", b"x")
 
 
@@ -119,8 +122,23 @@ def warc(data: bytes) -> None:
         pass
 
 
+def robots(data: bytes) -> None:
+    """Read a robots.txt, its first line being what is asked for; how that is spelled makes no difference."""
+    path, _, body = data.partition(b"\n")
+    text = robots_text(body)
+    assert b"\0" not in text.encode()
+    found = read_rules(text, "penstock")
+    assert 0 <= found.crawl_delay <= MOST_DELAY
+    assert found.allowed("http://news.example/robots.txt")
+    if asked := normal_url(path.decode(errors="replace"), "http://news.example/"):
+        place = asked.index("/", asked.index("//") + 2)
+        encoded = _LETTER.sub(lambda letter: letter[1] or f"%{ord(letter[0]):02x}", asked[place:])
+        assert found.allowed(asked) == found.allowed(asked[:place] + encoded)
+
+
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
-    one.__name__: one for one in (vardump, html, json, feed, sniffed, charset, dates, url, entry, envelope, warc)
+    one.__name__: one
+    for one in (vardump, html, json, feed, sniffed, charset, dates, url, entry, envelope, warc, robots)
 }
 _SUFFIXES: Final = {"vardump": "page.txt", "html": "page.html", "json": "page.json", "feed": "page.xml"}
 
