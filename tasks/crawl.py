@@ -30,6 +30,7 @@ from tasks.errors import (
 )
 from tasks.events import Event
 from tasks.fetch_ports import (
+    Answer,
     Answered,
     Budget,
     Done,
@@ -280,10 +281,10 @@ class Crawl:
         pages: list[tuple[Job, Fetched]] = []
         for job, one in jobs:
             answer = one.answer
-            if isinstance(answer, Redirect):
-                self._place(_moved(job, answer), now)
-            elif job.lease is None:
+            if job.lease is None and not _leads_on(job, answer):
                 self._learn(job, answer, now)
+            elif isinstance(answer, Redirect):
+                self._place(_moved(job, answer), now)
             elif isinstance(answer, Fetched):
                 pages.append((job, answer))
             else:
@@ -294,7 +295,7 @@ class Crawl:
             self._push(portion, now)
         self._close_books(now)
 
-    def _learn(self, job: Job, answer: Fetched | NotModified | Exception, now: int) -> None:
+    def _learn(self, job: Job, answer: Answer, now: int) -> None:
         """Note an origin's robots.txt, and go on with who waited for it."""
         waiting = self._unread.pop(job.origin, ())
         if isinstance(answer, Unsafe | HostDown | FetchTimeout):  # as it would have been of the items themselves
@@ -454,7 +455,7 @@ def _slot_end(job: Job, one: Done) -> SlotEnd:
     return SlotEnd(job.slot, _says(answer), one.latency_us, retry_after_us)
 
 
-def _says(answer: Fetched | NotModified | Redirect | Exception) -> Answered:
+def _says(answer: Answer) -> Answered:
     """Return what an answer says of its host."""
     if not isinstance(answer, PenstockError):
         return Answered.OK
@@ -464,6 +465,11 @@ def _says(answer: Fetched | NotModified | Redirect | Exception) -> Answered:
     if isinstance(answer, HostDown) or (isinstance(answer, FetchTimeout) and status is None):
         return Answered.DOWN
     return Answered.UNUSED if isinstance(answer, Unsafe) else Answered.OK
+
+
+def _leads_on(job: Job, answer: Answer) -> bool:
+    """Tell whether a robots.txt is to be looked for elsewhere; the sixth redirect says that there is none."""
+    return isinstance(answer, Redirect) and len(job.hops) < REDIRECTS
 
 
 def _moved(job: Job, answer: Redirect) -> Job:

@@ -151,12 +151,15 @@ class Redirect:
     status: int
 
 
+Answer = Fetched | NotModified | Redirect | Exception
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """A request that ended. Our own errors have ``url``, ``status`` and, of a host that throttles, ``retry_after``."""
 
     request: Request
-    answer: Fetched | NotModified | Redirect | Exception
+    answer: Answer
     latency_us: int
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from tasks.fetch_ports import Fetched, HostDue, NotModified, RobotsRow
+from tasks.fetch_ports import Answer, HostDue, RobotsRow
 from tasks.ports import Store
 from tasks.steps import robots
 from tasks.steps.robots import Rules
@@ -21,7 +21,7 @@ class Manners:
 
     def __init__(self, store: Store, user_agent: str) -> None:
         self._store = store
-        self._agent = user_agent
+        self._token = robots.product_token(user_agent)
         self._rules: dict[str, tuple[RobotsRow, Rules | None]] = {}
         self._closed: dict[str, int] = {}
         self.cursor: tuple[str, str] | None = None
@@ -33,10 +33,10 @@ class Manners:
             for row in self._store.robots(unknown).values():
                 self._keep(row)
 
-    def learn(self, origin: str, answer: Fetched | NotModified | Exception | None, now: int) -> RobotsRow:
-        """Store what asking for an origin's robots.txt came to; None stands for too many redirects."""
+    def learn(self, origin: str, answer: Answer, now: int) -> RobotsRow:
+        """Store what asking for an origin's robots.txt came to; a redirect is one too many."""
         old = self._rules.get(origin)
-        row = robots.row_of(origin, answer, now=now, old=old[0] if old else None)
+        row = robots.row_of(origin, answer, now, old[0] if old else None)
         self._store.put_robots(row)
         self._keep(row)
         return row
@@ -49,13 +49,13 @@ class Manners:
     def allows(self, origin: str, url: str) -> bool:
         """Tell whether a URL may be fetched by the rules of its origin, which are known."""
         rules = self._rules[origin][1]
-        return rules is None or rules.allows(url)
+        return rules is None or rules.allowed(url)
 
     def delay_us(self, origin: str, own_us: int) -> int:
         """Return what lies between two requests: as the source says, or the origin's rules, whichever is more."""
         known = self._rules.get(origin)
-        asked = known[1].delay_seconds if known and known[1] else None
-        return max(own_us, round((asked or 0) * 1_000_000))
+        asked = known[1].crawl_delay if known and known[1] else 0.0
+        return max(own_us, round(asked * 1_000_000))
 
     def close(self, host: str, until: int) -> None:
         """Leave a host out until then."""
@@ -82,4 +82,4 @@ class Manners:
     def _keep(self, row: RobotsRow) -> None:
         if len(self._rules) >= _MOST:
             self._rules.clear()
-        self._rules[row.origin] = row, None if row.body is None else robots.rules(row.body, self._agent)
+        self._rules[row.origin] = row, None if row.body is None else robots.read_rules(row.body, self._token)
