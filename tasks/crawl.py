@@ -57,7 +57,7 @@ from tasks.steps.page import ItemState, Payload, SourceProfile
 
 log = structlog.get_logger("penstock.fetch")
 
-HORIZON_US: Final = 500_000  # how far ahead the gate may grant a slot
+HORIZON_US: Final = 200_000  # how far ahead the gate may grant a slot, which a pause of the host comes too late for
 HELD_US: Final = 5_000_000  # an item whose host's next slot is farther away goes back
 FULL_US: Final = 5_000_000  # how long an item waits when the stream is full
 REDIRECTS: Final = 5

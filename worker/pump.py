@@ -62,10 +62,12 @@ def shares(roles: frozenset[str], processes: int) -> dict[str, int]:
     """Return how many tasks of each role to keep alive in a pool of ``processes``.
 
     Ingest gets what is left when fetching and retrying have one process each; where that is none they take turns.
-    One is always left for the short tasks, upkeep and ``ingest_page``.
+    One is always left for the short tasks, upkeep and ``ingest_page``. A worker that does no ingest fetches with all
+    but two, which is what its ``concurrency`` says.
     """
     others = max(1, len(roles & {"fetch", "retry"}))
-    return {role: max(1, processes - others) if role == "ingest" else 1 for role in ROLES if role in roles}
+    most = {"ingest": processes - others, "fetch": 1 if "ingest" in roles else processes - 2}
+    return {role: max(1, most.get(role, 1)) for role in ROLES if role in roles}
 
 
 class Pump(bootsteps.StartStopStep):
