@@ -30,21 +30,6 @@ from worker.store import FailureFilter
 HOUR = 3600.0
 
 
-class _Site:
-    """Answers every item with a page."""
-
-    def fetch_all(
-        self, leases: Sequence[ItemLease], profile_of: Callable[[str], SourceProfile]
-    ) -> Mapping[str, Fetched | Exception]:
-        assert profile_of("s").name == "s"
-        body = page(("The ferry to the island leaves at noon.",), ())
-        at = datetime(2024, 5, 1, tzinfo=UTC)
-        return {
-            lease.token: Fetched(url=lease.url, status=200, body=body, content_type="text/plain", fetched_at=at)
-            for lease in leases
-        }
-
-
 @pytest.fixture
 def ctx(either_crawl: Crawl, tmp_path: Path) -> Iterator[Context]:
     with context_of(either_crawl, tmp_path) as built:

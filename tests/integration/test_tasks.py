@@ -65,19 +65,6 @@ LIMITS = Limits(
 )
 
 
-class _Hosts:
-    """A fetcher that gives the answers that a test has."""
-
-    def __init__(self, answers: Mapping[str, Fetched | Exception]) -> None:
-        self.answers, self.profile = answers, SITE
-
-    def fetch_all(
-        self, leases: Sequence[ItemLease], profile_of: Callable[[str], SourceProfile]
-    ) -> Mapping[str, Fetched | Exception]:
-        assert profile_of("site") == self.profile
-        return {lease.token: self.answers[lease.item_key] for lease in leases}
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
     opened = open_store(f"sqlite:///{tmp_path / 'store.db'}")
@@ -108,7 +95,10 @@ def ctx(redis_url: str, store: SqlStore, sandbox: Sandbox, told: list[str]) -> I
         store=store,
         stream=stream,
         scales=LedgerScales(stream, store),
-        fetcher=_Hosts({}),
+        fetcher=Hosts({}),
+        gate=gate_of(client, namespace),
+        manners=Manners(store, "penstock"),
+        archive=None,
         profiles=SourceProfiles({"site": SITE}),
         clock=SystemClock(),
         limits=LIMITS,
@@ -446,11 +436,11 @@ def test_a_truncated_page_with_a_url_is_fetched_again_and_given_up_in_the_end(
 def test_a_host_that_is_down_costs_its_items_no_attempt(ctx: Context, store: SqlStore) -> None:
     _push(ctx, _text(1))
     pull(ctx)
-    down = replace(ctx, fetcher=_Hosts({"2": HostDown("refused")}))
+    down = replace(ctx, fetcher=Hosts({"http://site.example/2": HostDown("refused", status=None)}))
     for _ in range(SITE.max_attempts + 2):
         assert fetch_due(down)["retry_later"] >= 1
-    answer = Fetched(url="http://site.example/2", status=200, body=_text(2), content_type=None, fetched_at=_now())
-    assert fetch_due(replace(ctx, fetcher=_Hosts({"2": answer}))) == {"fetched": 1}
+    answer = fetched("http://site.example/2", _text(2))
+    assert fetch_due(replace(ctx, fetcher=Hosts({answer.url: answer}))) == {"fetched": 1}
     assert pull(ctx) == {"new": 1}
     record = store.page_record("site", "2")
     assert record is not None
@@ -460,11 +450,10 @@ def test_a_host_that_is_down_costs_its_items_no_attempt(ctx: Context, store: Sql
 def test_a_fault_of_ours_in_one_fetch_leaves_the_others_alone(ctx: Context, store: SqlStore) -> None:
     _push(ctx, page(("A page that names two items.",), ("2", "3")))
     pull(ctx)
-    answer = Fetched(url="http://site.example/3", status=200, body=_text(3), content_type=None, fetched_at=_now())
+    answer = fetched("http://site.example/3", _text(3))
     once = replace(LIMITS, retry_base_us=60_000_000, retry_cap_us=60_000_000)
     wide = SourceProfiles({"site": replace(SITE, concurrency=2)})
-    hosts = _Hosts({"2": RuntimeError("a bug"), "3": answer})
-    hosts.profile = wide.get("site")
+    hosts = Hosts({"http://site.example/2": RuntimeError("a bug"), answer.url: answer})
     assert fetch_due(replace(ctx, fetcher=hosts, limits=once, profiles=wide)) == {"retry_later": 1, "fetched": 1}
     (failure,) = store.failures(FailureFilter())
     assert (failure["error_class"], failure["item"], failure["attempts"]) == ("HttpError", "2", 1)

@@ -1,0 +1,233 @@
+"""Items on their way through gate, robots.txt and redirects: real Redis and stores, hosts that a test scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.base import Context
+from tasks.errors import FetchTimeout, Gone, HostDown, HttpError, Throttled, TooLarge, Unsafe
+from tasks.fetch import fetch_due
+from tasks.fetch_ports import Answer, Fetched, NotModified, Redirect
+from tasks.ingest import pull
+from tasks.manners import Manners
+from tasks.steps.page import SourceProfile
+from tests.support.arrivals import NOW, commit, item
+from tests.support.arrivals import page as arrived
+from tests.support.contexts import Shifted, context_of
+from tests.support.corpus import page
+from tests.support.crawl import Crawl
+from tests.support.hosts import Hosts, fetched
+from worker.sources import SourceProfiles
+from worker.store import FailureFilter
+
+SITE = "http://site.example"
+PROFILE = SourceProfile(
+    name="s",
+    hosts=("site.example", "other.example"),
+    item_url=SITE + "/{id}",
+    max_depth=3,
+    delay_seconds=0,
+    concurrency=4,
+)
+
+
+@pytest.fixture
+def ctx(either_crawl: Crawl, tmp_path: Path) -> Iterator[Context]:
+    with context_of(either_crawl, tmp_path, PENSTOCK_RETRY_BASE_SECONDS="60") as built:
+        yield replace(built, profiles=SourceProfiles({"s": PROFILE}))
+
+
+def text(number: int) -> bytes:
+    return page((f"This is the text with the number {number}.",), ())
+
+
+def due(ctx: Context, *numbers: int) -> None:
+    """Make items due: a page names them."""
+    items = [item(str(one), host="site.example") for one in numbers]
+    commit(ctx.store, arrived("0", "the start", discovered=items))  # type: ignore[arg-type]
+
+
+def crawl(ctx: Context, answers: dict[str, Answer | list[Answer]], **changes: Any) -> tuple[dict[str, int], Hosts]:
+    hosts = Hosts({SITE + path if path.startswith("/") else path: one for path, one in answers.items()})
+    return dict(fetch_due(replace(ctx, fetcher=hosts, **changes))), hosts
+
+
+def ok(path: str, number: int = 1, **more: Any) -> Fetched:
+    return fetched(SITE + path, text(number), **more)
+
+
+def robots(body: str, **more: Any) -> Fetched:
+    return fetched(f"{SITE}/robots.txt", body.encode(), **more)
+
+
+def state(ctx: Context, key: str) -> str:
+    with ctx.store._driver.transaction(write=False) as tx:  # type: ignore[attr-defined]
+        return str(tx.run("SELECT state FROM item WHERE source = 's' AND item_key = ?", key)[0][0])
+
+
+def failures(ctx: Context) -> list[tuple[str, str, int]]:
+    found = ctx.store.failures(FailureFilter())  # type: ignore[attr-defined]
+    return [(one["item"], one["error_class"], one["attempts"]) for one in found]
+
+
+def test_robots_txt_is_asked_for_first_and_once(ctx: Context) -> None:
+    due(ctx, 1, 2, 3)
+    counts, hosts = crawl(ctx, {f"/{one}": ok(f"/{one}", one) for one in (1, 2, 3)})
+    assert counts == {"fetched": 3}
+    assert hosts.urls(robots=True)[0] == f"{SITE}/robots.txt"
+    assert sorted(hosts.urls()) == [f"{SITE}/{one}" for one in (1, 2, 3)]
+    assert len(hosts.asked) == 4
+    assert pull(ctx) == {"new": 3}
+
+
+def test_another_process_knows_it_from_the_store(ctx: Context) -> None:
+    due(ctx, 1)
+    crawl(ctx, {"/robots.txt": robots("User-agent: *\nDisallow: /2"), "/1": ok("/1")})
+    due(ctx, 2, 3)
+    other = Manners(ctx.store, "penstock")
+    counts, hosts = crawl(ctx, {"/3": ok("/3", 3)}, manners=other)
+    assert counts == {"fetched": 1, "given_up": 1}
+    assert hosts.urls(robots=True) == [f"{SITE}/3"]
+
+
+def test_what_robots_txt_disallows_is_an_outcome_and_never_asked_for(ctx: Context) -> None:
+    due(ctx, 1, 2)
+    counts, hosts = crawl(ctx, {"/robots.txt": robots("User-agent: penstock\nDisallow: /2"), "/1": ok("/1")})
+    assert counts == {"fetched": 1, "given_up": 1}
+    assert hosts.urls() == [f"{SITE}/1"]
+    assert failures(ctx) == [("2", "Disallowed", 1)]
+    assert state(ctx, "2") == "failed"
+
+
+def test_a_host_without_a_robots_txt_to_be_had_is_left_alone_with_its_items_untouched(ctx: Context) -> None:
+    due(ctx, 1, 2)
+    broken = HttpError("the host answered 503", status=503, url=f"{SITE}/robots.txt")
+    counts, hosts = crawl(ctx, {"/robots.txt": broken})
+    assert counts == {"postponed": 2}
+    assert hosts.urls() == []
+    assert failures(ctx) == []
+    later = Shifted(120)
+    answers: dict[str, Answer | list[Answer]] = {"/robots.txt": robots(""), "/1": ok("/1"), "/2": ok("/2", 2)}
+    assert crawl(ctx, answers)[0] == {}
+    assert crawl(ctx, answers, clock=later)[0] == {"fetched": 2}
+
+
+def test_a_redirect_is_a_request_of_its_own_by_the_rules_of_where_it_leads(ctx: Context) -> None:
+    due(ctx, 1, 2)
+    there = "http://other.example"
+    counts, hosts = crawl(
+        ctx,
+        {
+            "/1": Redirect(url=f"{SITE}/1", to=f"{there}/a", status=301),
+            "/2": Redirect(url=f"{SITE}/2", to=f"{there}/b", status=302),
+            f"{there}/robots.txt": fetched(f"{there}/robots.txt", b"User-agent: *\nDisallow: /b"),
+            f"{there}/a": fetched(f"{there}/a", text(1)),
+        },
+    )
+    assert counts == {"fetched": 1, "given_up": 1}
+    assert f"{there}/robots.txt" in hosts.urls(robots=True)
+    assert f"{there}/b" not in hosts.urls()
+    assert pull(ctx) == {"new": 1}
+    record = ctx.store.page_record("s", "1")  # type: ignore[attr-defined]
+    assert record["url"] == f"{there}/a"
+
+
+@pytest.mark.parametrize(
+    "to,error_class",
+    [
+        ("http://elsewhere.example/", "Unsafe"),
+        ("http://site.example:8080/", "Unsafe"),
+        (f"{SITE}/1", "HttpError"),  # endless
+    ],
+)
+def test_a_redirect_that_leads_nowhere_ends_the_item(ctx: Context, to: str, error_class: str) -> None:
+    due(ctx, 1)
+    counts, hosts = crawl(ctx, {"/1": Redirect(url=f"{SITE}/1", to=to, status=302)})
+    assert sum(counts.values()) == 1
+    assert [(name, kind) for name, kind, _ in failures(ctx)] == [("1", error_class)]
+    assert len(hosts.urls()) == (6 if error_class == "HttpError" else 1)
+
+
+@pytest.mark.parametrize(
+    "error,counts",
+    [
+        (HostDown("refused", status=None), False),
+        (Throttled("slow", status=429, retry_after=30.0), False),
+        (FetchTimeout("slow", status=200), True),
+        (HttpError("the host answered 500", status=500), True),
+    ],
+)
+def test_what_is_the_hosts_fault_costs_an_item_no_attempt(ctx: Context, error: Exception, counts: bool) -> None:
+    due(ctx, 1)
+    assert crawl(ctx, {"/1": error})[0] == {"retry_later": 1}
+    assert [attempts for *_, attempts in failures(ctx)] == [int(counts)]
+    assert state(ctx, "1") == "scheduled"
+
+
+@pytest.mark.parametrize(
+    "error,state_of_it",
+    [
+        (Gone("the host answered 410", status=410), "gone"),
+        (Unsafe("10.0.0.1 is not a public address", status=None), "failed"),
+        (TooLarge("the body has more than 10 bytes", status=200), "failed"),
+    ],
+)
+def test_what_will_not_work_is_given_up(ctx: Context, error: Exception, state_of_it: str) -> None:
+    due(ctx, 1)
+    assert crawl(ctx, {"/1": error})[0] == {"given_up": 1}
+    assert state(ctx, "1") == state_of_it
+
+
+def test_a_host_that_asks_for_a_pause_gets_it_for_all_its_items(ctx: Context) -> None:
+    due(ctx, 1)
+    slow = Throttled("slow", status=503, retry_after=60.0)
+    assert crawl(ctx, {"/1": slow})[0] == {"retry_later": 1}
+    due(ctx, 2)
+    assert crawl(ctx, {})[0] == {}
+    fresh = Manners(ctx.store, "penstock")  # another process
+    ctx.gate._redis.flushdb()  # type: ignore[attr-defined]
+    assert crawl(ctx, {}, manners=fresh)[0] == {}, "the store knows it too"
+
+
+def test_what_has_not_changed_is_neither_pushed_nor_parsed(ctx: Context) -> None:
+    due(ctx, 1)
+    counts, _ = crawl(ctx, {"/1": ok("/1", etag='"a"', last_modified="Mon, 06 May 2024 07:08:09 GMT")})
+    assert counts == {"fetched": 1}
+    assert pull(ctx) == {"new": 1}
+    ctx.store.recrawl(source="s", now=NOW)  # type: ignore[attr-defined]
+    same = NotModified(url=f"{SITE}/1", fetched_at=ok("/1").fetched_at)
+    counts, hosts = crawl(ctx, {"/1": same})
+    assert counts == {"not_modified": 1}
+    (asked,) = hosts.asked
+    assert (asked.etag, asked.last_modified) == ('"a"', "Mon, 06 May 2024 07:08:09 GMT")
+    assert pull(ctx) == {}
+    assert state(ctx, "1") == "fetched"
+
+
+def test_a_page_that_was_lost_on_its_way_is_asked_for_without_validators(ctx: Context) -> None:
+    due(ctx, 1)
+    crawl(ctx, {"/1": ok("/1", etag='"a"')})
+    with ctx.store._driver.transaction() as tx:  # type: ignore[attr-defined]
+        tx.run("UPDATE item SET state = 'due' WHERE item_key = '1'")
+    _, hosts = crawl(ctx, {"/1": ok("/1", etag='"a"')})
+    assert [one.etag for one in hosts.asked] == [None]
+
+
+def test_a_worker_that_is_to_stop_gives_back_what_it_has_in_hand(ctx: Context) -> None:
+    due(ctx, 1, 2)
+    crawl(ctx, {"/1": HttpError("x", status=500), "/2": HttpError("x", status=500)})
+    hosts = Hosts({f"{SITE}/1": ok("/1"), f"{SITE}/2": ok("/2")}, silent=True)
+    stop_after(4, ctx, hosts)
+    assert {state(ctx, "1"), state(ctx, "2")} == {"due"}
+
+
+def stop_after(looks: int, ctx: Context, hosts: Hosts) -> None:
+    calls = iter(range(1000))
+    wait: Callable[[float], bool] = lambda _: next(calls) >= looks  # noqa: E731
+    fetch_due(replace(ctx, fetcher=hosts, wait=wait, clock=Shifted(7200)))
+    assert len(hosts.asked) == 2
