@@ -21,6 +21,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from tasks.errors import UsageError
+from tasks.steps.hosts import host_allowed
 from tasks.steps.page import SourceProfile
 from tasks.steps.policy import BUDGETS
 from worker import plugins
@@ -259,9 +260,9 @@ def _contradictions(profile: SourceProfile) -> Iterator[str]:
         yield "html.remove: elements are removed as a whole, without attribute and pattern"
     if profile.item_url is None or not profile.hosts:
         return
-    parts = urlsplit(profile.item_url.lower())
-    if not {parts.hostname, parts.netloc} & set(profile.hosts):
-        yield f"item_url: its host {parts.netloc!r} is not among hosts"
+    host = urlsplit(profile.item_url.lower()).netloc
+    if not host_allowed(host, profile.hosts):
+        yield f"item_url: its host {host!r} is not among hosts"
 
 
 def _sentence(place: str, error: Any) -> str:

@@ -54,7 +54,12 @@ def normal_url(url: str, base: str | None = None) -> str | None:
 def host_of(url: str) -> str | None:
     """Return the host of an http(s) URL in lower case, with its port where that is not the default; else None."""
     normal = normal_url(url)
-    return None if normal is None else _authority(normal).rpartition("@")[2]
+    return None if normal is None else authority(normal).rpartition("@")[2]
+
+
+def authority(normal: str) -> str:
+    """Return what stands between "//" and the next "/" of a URL that ``normal_url`` gave: the host, and a port."""
+    return normal.split("/", 3)[2]
 
 
 def origin_of(url: str) -> str:
@@ -111,23 +116,19 @@ def _believed(declared: str, own: str) -> bool:
         return False
     if _ROOT.fullmatch(declared) and not _ROOT.fullmatch(own):
         return False
-    return same_site(_authority(declared), _authority(own))
+    return same_site(authority(declared), authority(own))
 
 
 def _on_plain_host(normal: str) -> str:
     """Return a normal URL without user, password and the dots that its host ends in."""
-    authority = _authority(normal)
-    host, port, number = _split_port(authority.rpartition("@")[2])
+    whole = authority(normal)
+    host, port, number = _split_port(whole.rpartition("@")[2])
     plain = (host.rstrip(".") or host) + port + number
-    if plain == authority:
+    if plain == whole:
         return normal
     start = normal.index("//") + 2
-    changed = normal[:start] + plain + normal[start + len(authority) :]
+    changed = normal[:start] + plain + normal[start + len(whole) :]
     return normal_url(changed) or normal  # again: without its dots it may be an IPv4 address
-
-
-def _authority(normal: str) -> str:
-    return normal.split("/", 3)[2]
 
 
 def _split_port(host: str) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from urllib.parse import quote
 
 from tasks.steps.canonical import bounded_key, canonical_url, host_of, normal_url
+from tasks.steps.hosts import host_allowed
 from tasks.steps.page import DiscoveredItem, ItemState, ParsedPage, Payload, SourceProfile
 from tasks.steps.related import ids_of
 
@@ -112,12 +113,6 @@ def _build(item: str, item_url: str, hosts: tuple[str, ...]) -> tuple[str | None
 
 def _checked(url: str | None, hosts: tuple[str, ...]) -> tuple[str | None, str | None]:
     host = host_of(url) if url else None
-    if url is None or host is None or not host_allowed(host, hosts):
+    if url is None or host is None or (hosts and not host_allowed(host, hosts)):
         return None, None
     return url, host
-
-
-def host_allowed(host: str, hosts: tuple[str, ...]) -> bool:
-    """Tell whether ``host`` (host or host:port) is among ``hosts``; a name without a port stands for all its ports."""
-    names = {name.lower() for name in hosts}
-    return not names or host in names or host.rpartition(":")[0] in names

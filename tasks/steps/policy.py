@@ -8,7 +8,7 @@ from typing import Final
 
 from tasks.steps.backoff import backoff_us
 from tasks.steps.canonical import host_of
-from tasks.steps.follow import host_allowed
+from tasks.steps.hosts import host_allowed
 from tasks.steps.page import Payload, SourceProfile
 
 LONG_STEPS: Final = 4  # doublings that the back-off of a stored page's next attempt has ahead of a fetched one's
@@ -52,7 +52,7 @@ def may_fetch(url: str | None, profile: SourceProfile) -> bool:
     host = host_of(url) if url else None
     template = host_of(profile.item_url) if profile.item_url else None
     hosts = profile.hosts or ((template,) if template else ())
-    return host is not None and bool(hosts) and host_allowed(host, hosts)
+    return host is not None and host_allowed(host, hosts)
 
 
 def retries(error_class: str, profile: SourceProfile) -> int:

@@ -16,6 +16,12 @@ from tasks.steps.address import is_public
         "192.168.1.1",
         "100.64.0.1",  # carrier-grade NAT
         "169.254.169.254",  # link-local: cloud metadata
+        "192.0.0.192",  # a cloud's metadata
+        "192.0.2.1",  # documentation, as the next two
+        "198.51.100.7",
+        "203.0.113.9",
+        "192.88.99.1",
+        "168.63.129.16",  # Azure's platform
         "198.18.0.1",
         "224.0.0.1",
         "239.255.255.250",
@@ -32,8 +38,14 @@ from tasks.steps.address import is_public
         "64:ff9b:1::808:808",  # NAT64 prefix for local use (RFC 8215)
         "2002:7f00:1::",
         "2002:c0a8:101::1",
+        "2002:6440:1::1",  # 6to4 of 100.64.0.1
+        "64:ff9b::6440:1",
+        "::ffff:100.64.0.1",
+        "::ffff:0:127.0.0.1",  # translated (RFC 2765)
         "2001:db8::1",
+        "3fff::1",  # documentation, newer
         "2001::1",  # Teredo
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2",
         "fc00::1",
         "fd12:3456::1",
         "fe80::1",

@@ -47,7 +47,8 @@ def test_a_page_does_not_lead_to_itself() -> None:
         ({"item_url": "ftp://quay.example/{id}"}, 0, [UNROUTABLE] * 4),
         ({"hosts": ("other.example",)}, 0, [UNROUTABLE] * 4),
         ({"hosts": ("QUAY.example",), "max_items_per_page": 9}, 0, [DUE] * 4),
-        ({"hosts": ("quay.example",), "item_url": "http://quay.example:81/{id}"}, 0, [DUE, DUE, DUE, BOUNDED]),
+        ({"hosts": ("quay.example",), "item_url": "http://quay.example:81/{id}"}, 0, [UNROUTABLE] * 4),
+        ({"hosts": ("quay.example:81",), "item_url": "http://quay.example:81/{id}"}, 0, [DUE, DUE, DUE, BOUNDED]),
         (
             {"hosts": ("1.example", "3.example"), "item_url": "http://{id}.example/"},
             0,

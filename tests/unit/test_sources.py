@@ -130,8 +130,9 @@ def test_an_item_url_outside_the_hosts_is_told() -> None:
     text = '[sources.a]\nhosts = ["a.example"]\nitem_url = "http://b.example:81/{id}"'
     told = "sources.toml: sources.a.item_url: its host 'b.example:81' is not among hosts"
     assert problems(text) == [told]
-    assert problems(text.replace("a.example", "b.example")) == []
+    assert problems(text.replace("a.example", "b.example")) == [told]  # another port is another service
     assert problems(text.replace("a.example", "b.example:81")) == []
+    assert problems(text.replace("a.example", "b.example").replace(":81", ":443")) == []
 
 
 @pytest.mark.parametrize(
