@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import email.utils
-import zlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -20,17 +20,19 @@ from tasks.errors import (
     TooLarge,
     Unsafe,
 )
-
-ACCEPT_ENCODING = "gzip, deflate"  # what Inflater can bound; a server that sends another coding is refused
+from worker.inflate import Inflater
 
 _MAX_RETRY_AFTER = 86_400  # seconds; a host cannot put an item off for longer than a day
-_MAX_GZIP_MEMBERS = 64  # a body of thousands of empty members would cost time without giving bytes
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZLIB_HEADER = 8  # the low half of a zlib stream's first byte (RFC 1950, section 2.2); else it is raw deflate
+_MAX_AGE = re.compile(r'(?:^|[\s,])max-age\s*=\s*"?(\d{1,9})', re.IGNORECASE)
+_MAX_VALIDATOR = 500  # characters; what is longer is not worth its place in the store
 
 
 class UnsafeAddress(OSError):
     """A name or a literal leads to an address that is not public; an OSError because that is what aiohttp expects."""
+
+
+class Unanswered(aiohttp.ClientConnectionError):
+    """A new connection ended before the answer; its cause says how. Not an error that makes aiohttp ask again."""
 
 
 def status_error(status: int, headers: Mapping[str, str], url: str) -> PenstockError:
@@ -63,19 +65,44 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     return min(max((moment - now).total_seconds(), 0.0), _MAX_RETRY_AFTER)
 
 
+def max_age(headers: Mapping[str, str]) -> int | None:
+    """Return the seconds for which the host says that its answer stays fresh (RFC 9111, section 5.2.2.1)."""
+    found = _MAX_AGE.search(headers.get("Cache-Control", ""))
+    return int(found[1]) if found else None
+
+
+def validator(value: str | None) -> str | None:
+    """Return an ETag or a date as it may be kept and sent back in a header; None when it may not."""
+    if value and len(value) <= _MAX_VALIDATOR and value.isascii() and value.isprintable():
+        return value
+    return None
+
+
+def readable(value: str | None) -> str | None:
+    """Return a header's value with bytes replaced that are no UTF-8, which aiohttp hands over as lone surrogates."""
+    if value is None or value.isascii():
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def wire_error(error: Exception, url: str, status: int | None) -> PenstockError:
     """Map what aiohttp or the operating system raised while ``url`` was fetched; ``status`` is the answer's, if any."""
     details = {"status": status, "url": url}
+    if isinstance(error, Unanswered) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, UnsafeAddress):
         return Unsafe(str(cause), **details)
     if isinstance(error, TimeoutError):
         return FetchTimeout(FetchTimeout.__doc__ or "", **details)
-    if isinstance(error, ValueError):  # aiohttp.InvalidURL is one, and so is what IDNA raises
+    if isinstance(error, aiohttp.InvalidURL | UnicodeError):  # the latter from IDNA; a bad certificate is a ValueError
         return Unsafe(f"not a URL that can be fetched: {url}", **details)
     if status is not None or isinstance(error, aiohttp.ClientPayloadError):
         return HttpError("the answer ended early", **details)
-    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError):
+    if isinstance(error, aiohttp.ClientResponseError):
+        told = error.message.strip().partition("\n")[0][:200]
+        return HttpError(f"the host gave no answer that is HTTP: {told}", **details)
+    if isinstance(error, aiohttp.ServerDisconnectedError):
         return HttpError("the host gave no answer that is HTTP", **details)
     return HostDown(f"the host cannot be reached: {cause}", **details)
 
@@ -98,68 +125,3 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     except PenstockError as error:
         error.details.update(details)
         raise
-
-
-class Inflater:
-    """Collects a body in the content coding ``coding`` and stops at ``limit`` bytes of output."""
-
-    def __init__(self, coding: str, limit: int) -> None:
-        self._coding = coding.strip().lower().removeprefix("x-")
-        if self._coding not in {"", "identity", "gzip", "deflate"}:
-            message = f"the content coding {self._coding[:40]!r} was not asked for"
-            raise HttpError(message)
-        self._limit = limit
-        self._out = bytearray()
-        self._members = 0
-        self._inflate: zlib._Decompress | None = None
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body as received."""
-        if self._coding in {"", "identity"}:
-            self._keep(data)
-            return
-        while data and not self._ended(data):
-            data = self._feed_member(data)
-
-    def finish(self) -> bytes:
-        """Return the whole body."""
-        if self._inflate is not None and not self._inflate.eof:
-            message = f"the {self._coding} stream ended early"
-            raise HttpError(message)
-        return bytes(self._out)
-
-    def _ended(self, data: bytes) -> bool:
-        """Tell whether the stream is over and ``data`` is padding, which servers do send, not another gzip member."""
-        if self._inflate is None or not self._inflate.eof:
-            return False
-        return self._coding != "gzip" or not _GZIP_MAGIC.startswith(data[:2])
-
-    def _feed_member(self, data: bytes) -> bytes:
-        """Inflate what belongs to the current member and return the rest."""
-        inflate = self._member(data)
-        try:
-            self._keep(inflate.decompress(data, self._limit - len(self._out) + 1))
-        except zlib.error as error:
-            message = f"the {self._coding} stream is broken: {error}"
-            raise HttpError(message) from error
-        return inflate.unused_data if inflate.eof else inflate.unconsumed_tail
-
-    def _member(self, data: bytes) -> zlib._Decompress:
-        if self._inflate is None or self._inflate.eof:
-            self._members += 1
-            if self._members > _MAX_GZIP_MEMBERS:
-                message = f"the {self._coding} stream has more than {_MAX_GZIP_MEMBERS} members"
-                raise HttpError(message)
-            self._inflate = zlib.decompressobj(self._window_bits(data))
-        return self._inflate
-
-    def _window_bits(self, data: bytes) -> int:
-        if self._coding == "gzip":
-            return 16 + zlib.MAX_WBITS
-        return zlib.MAX_WBITS if data[0] & 0x0F == _ZLIB_HEADER else -zlib.MAX_WBITS
-
-    def _keep(self, data: bytes) -> None:
-        self._out += data
-        if len(self._out) > self._limit:
-            message = f"the body has more than {self._limit} bytes"
-            raise TooLarge(message)

@@ -24,7 +24,8 @@ from tasks.ports import Fetched, ItemLease
 from tasks.steps.address import is_public
 from tasks.steps.canonical import normal_url
 from tasks.steps.page import SourceProfile
-from worker.answers import ACCEPT_ENCODING, UnsafeAddress, read_body, status_error, wire_error
+from worker.answers import UnsafeAddress, read_body, status_error, wire_error
+from worker.inflate import ACCEPT_ENCODING
 from worker.loop_thread import LoopThread
 
 _MAX_REDIRECTS = 5

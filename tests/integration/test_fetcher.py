@@ -247,7 +247,7 @@ def test_a_page_comes_with_its_bytes_type_url_and_time(farm: Farm, fetcher: Http
     assert before <= answer.fetched_at <= datetime.now(UTC)
     assert farm.requests[0].path_qs == "/plain/a%2Fb?Q=1"
     assert farm.requests[0].headers["User-Agent"] == "penstock-test/1 (+mailto:test@site.example)"
-    assert farm.requests[0].headers["Accept-Encoding"] == "gzip, deflate"
+    assert farm.requests[0].headers["Accept-Encoding"] == "gzip, deflate, br, zstd"
 
 
 @pytest.mark.parametrize(

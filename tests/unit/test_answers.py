@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import gzip
-import zlib
+import ssl
 from datetime import UTC, datetime
 
 import aiohttp
@@ -9,18 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import Gone, HostDown, HttpError, PenstockError, Throttled, TooLarge
-from worker.answers import Inflater, retry_after, status_error, wire_error
+from tasks.errors import Gone, HostDown, HttpError, PenstockError, Throttled, Unsafe
+from worker.answers import Unanswered, max_age, readable, retry_after, status_error, validator, wire_error
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-TEXT = "Les élèves ont visité le port. ".encode() * 40
-
-
-def inflate(coding: str, data: bytes, *, limit: int = 1_000_000, step: int = 7) -> bytes:
-    inflater = Inflater(coding, limit)
-    for start in range(0, len(data), step):
-        inflater.feed(data[start : start + step])
-    return inflater.finish()
 
 
 @pytest.mark.parametrize(
@@ -78,60 +69,51 @@ def test_a_connection_that_breaks_is_an_early_end_after_the_status_and_a_host_th
     assert type(wire_error(aiohttp.ServerDisconnectedError(), "http://site.example/", None)) is HttpError
 
 
+def test_a_certificate_that_proves_nothing_is_a_host_that_is_down_although_it_is_a_value_error() -> None:
+    assert type(wire_error(ssl.SSLCertVerificationError("expired"), "https://site.example/", None)) is HostDown
+    assert type(wire_error(UnicodeError("label too long"), "https://site.example/", None)) is Unsafe
+
+
+def test_a_new_connection_without_an_answer_has_the_error_of_its_cause() -> None:
+    for cause, expected in ((aiohttp.ServerDisconnectedError(), HttpError), (aiohttp.ClientOSError("reset"), HostDown)):
+        error = Unanswered()
+        error.__cause__ = cause
+        assert type(wire_error(error, "http://site.example/", None)) is expected
+
+
 @pytest.mark.parametrize(
-    "coding, data",
+    "value, seconds",
     [
-        ("", TEXT),
-        ("identity", TEXT),
-        ("gzip", gzip.compress(TEXT, mtime=0)),
-        ("x-gzip", gzip.compress(TEXT, mtime=0)),
-        ("GZIP", gzip.compress(TEXT, mtime=0)),
-        ("gzip", gzip.compress(TEXT[:100], mtime=0) + gzip.compress(TEXT[100:], mtime=0)),
-        ("gzip", gzip.compress(TEXT, mtime=0) + bytes(10)),
-        ("deflate", zlib.compress(TEXT)),
-        ("deflate", zlib.compress(TEXT, wbits=-15)),
+        ("max-age=300", 300),
+        ("public, Max-Age = 0", 0),
+        ('no-cache,max-age="60"', 60),
+        ("s-maxage=5", None),
+        ("s-maxage=5, max-age=6", 6),
+        ("max-age=soon", None),
+        ("max-age=99999999999999", 999_999_999),
+        ("no-store", None),
+        ("", None),
     ],
 )
-@pytest.mark.parametrize("step", [1, 7, 100_000])
-def test_a_body_is_the_same_in_every_coding_that_is_asked_for(coding: str, data: bytes, step: int) -> None:
-    assert inflate(coding, data, step=step) == TEXT
+def test_how_long_an_answer_stays_fresh_is_read_from_cache_control(value: str, seconds: int | None) -> None:
+    assert max_age({"Cache-Control": value}) == seconds
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_a_compressed_body_cut_anywhere_is_never_taken_for_whole(coding: str) -> None:
-    whole = gzip.compress(TEXT, mtime=0) if coding == "gzip" else zlib.compress(TEXT)
-    for end in range(1, len(whole)):
-        with pytest.raises(HttpError, match="ended early"):
-            inflate(coding, whole[:end])
+@given(st.text(max_size=600))
+def test_a_validator_is_kept_only_as_it_may_stand_in_a_header(value: str) -> None:
+    kept = validator(value)
+    assert kept in {None, value}
+    if kept is not None:
+        assert 0 < len(kept) <= 500
+        kept.encode("ascii")
+        assert "\r" not in kept
+        assert "\n" not in kept
 
 
-@given(st.binary(max_size=200))
-def test_bytes_that_are_not_gzip_end_in_our_own_error_or_in_nothing(data: bytes) -> None:
-    try:
-        assert inflate("gzip", data) == b"" or data.startswith(b"\x1f\x8b")
-    except HttpError as error:
-        assert "gzip" in str(error)  # noqa: PT017 (either end is right)
-
-
-def test_a_bomb_is_stopped_at_the_limit() -> None:
-    inflater = Inflater("gzip", 1000)
-    with pytest.raises(TooLarge):
-        inflater.feed(gzip.compress(bytes(10_000_000)))
-    assert len(inflater._out) <= 1001
-
-
-def test_a_body_of_exactly_the_limit_passes_and_one_more_byte_does_not() -> None:
-    assert inflate("gzip", gzip.compress(TEXT, mtime=0), limit=len(TEXT)) == TEXT
-    with pytest.raises(TooLarge):
-        inflate("gzip", gzip.compress(TEXT, mtime=0), limit=len(TEXT) - 1)
-
-
-def test_thousands_of_empty_members_are_refused() -> None:
-    with pytest.raises(HttpError, match="members"):
-        inflate("gzip", gzip.compress(b"", mtime=0) * 5000, step=4096)
-
-
-@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "sdch"])
-def test_a_coding_that_was_not_asked_for_is_refused(coding: str) -> None:
-    with pytest.raises(HttpError, match="was not asked for"):
-        Inflater(coding, 1000)
+@given(st.binary(max_size=30))
+def test_a_header_is_always_text_that_can_be_stored(raw: bytes) -> None:
+    value = raw.decode("utf-8", "surrogateescape")
+    text = readable(value)
+    assert text is not None
+    assert text.encode().decode() == text
+    assert text == value or "\ufffd" in text
