@@ -144,7 +144,10 @@ class NotModified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redirect:
-    """Where the host says that the page is. Nobody has looked yet whether that may be fetched."""
+    """Where the host says that the page is, on one of the request's hosts.
+
+    Neither the gate nor robots.txt has been asked about it, and no name was looked up.
+    """
 
     url: str
     to: str  # absolute, as the frontier writes URLs

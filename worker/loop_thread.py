@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 class LoopThread:
-    """Starts its thread at the first ``run``, and again in a child process, which inherits no threads."""
+    """Starts its thread at the first ``run`` or ``post``, and again in a child process, which inherits no threads."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -30,6 +32,10 @@ class LoopThread:
             return future.result()
         finally:
             future.cancel()
+
+    def post(self, function: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Have ``function`` called on the loop; returns at once."""
+        self._running().call_soon_threadsafe(functools.partial(function, *args, **kwargs))
 
     def stop(self) -> None:
         """Cancel what still runs, end the thread, and wait for it. A later ``run`` starts a new one."""
