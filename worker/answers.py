@@ -32,7 +32,7 @@ class UnsafeAddress(OSError):
 
 
 class Unanswered(aiohttp.ClientConnectionError):
-    """A new connection ended before the answer; its cause says how. Not an error that makes aiohttp ask again."""
+    """A connection ended before the answer; its cause says how. Not an error that makes aiohttp ask again."""
 
 
 def status_error(status: int, headers: Mapping[str, str], url: str) -> PenstockError:

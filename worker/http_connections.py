@@ -50,7 +50,7 @@ class Connection(ResponseHandler):
         self._max_open = max_open
         self._keep_heads = keep_heads
         self._answered = False
-        self._head_bytes = 0
+        self.head_bytes = 0  # that have come since the last request, until its answer's head ended
         self._raw: bytearray | None = None  # what came, until the head's end is found in it
         self.head = b""  # of the last answer, as it was on the wire, when heads are kept
         self.requests = 0
@@ -69,7 +69,7 @@ class Connection(ResponseHandler):
         """Make ready for the next answer; called before each request."""
         self.requests += 1
         self._answered = False
-        self._head_bytes = 0
+        self.head_bytes = 0
         self._raw = bytearray() if self._keep_heads else None
         super().set_response_params(**params)
 
@@ -79,11 +79,11 @@ class Connection(ResponseHandler):
             self.abort()
             return
         if not self._answered:
-            self._head_bytes += len(data)
+            self.head_bytes += len(data)
             if self._raw is not None:
                 self._raw += data
         super().data_received(data)
-        if not self._answered and self._head_bytes > _MAX_HEAD:
+        if not self._answered and self.head_bytes > _MAX_HEAD:
             self._refuse(f"more than {_MAX_HEAD} bytes without the end of a head")
 
     def feed_data(self, data: Any, size: int = 0) -> None:
@@ -130,15 +130,15 @@ class Response(aiohttp.ClientResponse):
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         """Wait for the head.
 
-        aiohttp asks once more where a connection ends without an answer. That is right only for one that was used
-        before, which the host may have closed while the request was on its way (RFC 9112, section 9.3.1).
+        aiohttp asks once more where a connection ends before that. It is right only without a byte of an answer and on
+        one that was used before: the host may have closed it meanwhile (RFC 9112, section 9.3.1).
         """
         protocol = connection.protocol
         sent = self._loop.time()
         try:
             await super().start(connection)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            if isinstance(protocol, Connection) and protocol.requests == 1:
+            if isinstance(protocol, Connection) and (protocol.requests == 1 or protocol.head_bytes):
                 raise Unanswered from error
             raise
         self.latency = self._loop.time() - sent

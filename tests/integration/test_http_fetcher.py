@@ -71,6 +71,13 @@ async def once(asked: Asked) -> bytes | None:
     return page(b"once") if asked.line.requests == 1 else None
 
 
+async def half_once(asked: Asked) -> bytes | None:
+    if asked.line.requests == 1:
+        return page(b"once")
+    await half_head(asked)
+    return None
+
+
 async def half_head(asked: Asked) -> None:
     await asked.send(b"HTTP/1.1 200 OK\r\nContent-")
 
@@ -114,6 +121,7 @@ ANSWERS: Mapping[str, Answer] = {
     "late-body": late_body,
     "never": never,
     "once": once,
+    "half-once": half_once,
     "half-head": half_head,
     "until-close": until_close,
     "cut": cut,
@@ -325,6 +333,14 @@ def test_a_connection_that_ends_as_it_is_used_again_is_no_error(site: RawSite, f
     for _ in range(2):
         assert fetched(fetcher, request(site, "/once")).body == b"once"
     assert site.connections == 2
+
+
+def test_a_connection_that_ends_within_an_answer_is_one_however_often_it_was_used(
+    site: RawSite, fetcher: HttpFetcher
+) -> None:
+    fetched(fetcher, request(site, "/half-once"))
+    assert type(refused(fetcher, request(site, "/half-once"))) is HttpError
+    assert (len(site.asked), site.connections) == (2, 1)
 
 
 @pytest.mark.parametrize("path, code", [("/drip", 200), ("/never", None)])
