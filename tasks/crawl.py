@@ -52,7 +52,7 @@ from tasks.ports import FetchFailure, ItemLease
 from tasks.steps.backoff import backoff_us
 from tasks.steps.canonical import host_of, origin_of
 from tasks.steps.fingerprint import failure_fingerprint
-from tasks.steps.follow import host_allowed
+from tasks.steps.hosts import host_allowed
 from tasks.steps.page import ItemState, Payload, SourceProfile
 
 log = structlog.get_logger("penstock.fetch")
@@ -64,7 +64,7 @@ REDIRECTS: Final = 5
 HOST_DOWN_ATTEMPT: Final = 4  # the back-off step for a host that is down: its items' own attempts do not grow
 HOSTS: Final = 500  # that one look takes in
 PUSH_BYTES: Final = 8_388_608  # of bodies, in one push
-ROBOTS_BYTES: Final = 524_288  # more of a robots.txt need not be read (RFC 9309, section 2.5)
+ROBOTS_BYTES: Final = 786_432  # of which ``steps.robots`` takes the first 500 KiB (RFC 9309, section 2.5)
 _OVERLOADED: Final = frozenset({429, 502, 503, 504})
 
 
@@ -264,6 +264,7 @@ class Crawl:
             etag=validators[0],
             last_modified=validators[1],
             max_bytes=ROBOTS_BYTES if lease is None else None,
+            robots=lease is None,
         )
         self.ctx.fetcher.start([request])
 
@@ -391,6 +392,7 @@ class Crawl:
     def let_go(self) -> None:
         """Give back all that is in hand; what was asked for and has no answer yet is asked for again."""
         self.ctx.fetcher.cancel()
+        self.ctx.fetcher.ended(0)
         now = self.ctx.clock.now_us()
         jobs = [*self._under_way.values(), *chain.from_iterable(self._held.values())]
         jobs += chain.from_iterable(self._unread.values())

@@ -64,6 +64,7 @@ def _run(ctx: Context, crawl: Crawl, ends: float) -> None:
             ended += ctx.fetcher.ended(0)
         if ended:
             crawl.settle(ended)
+    crawl.settle(ctx.fetcher.ended(0))
 
 
 def _soon(ctx: Context) -> bool:

@@ -114,6 +114,9 @@ class Request:
     etag: str | None = None
     last_modified: str | None = None
     max_bytes: int | None = None  # instead of the fetcher's own limit
+    robots: bool = (
+        False  # a robots.txt: what is beyond the limit is left out, and it may be anywhere (RFC 9309, 2.3.1.2)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

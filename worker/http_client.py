@@ -16,6 +16,7 @@ from yarl import URL
 
 from tasks.errors import FetchTimeout, PenstockError, TooLarge, Unsafe
 from tasks.fetch_ports import Done, Fetched, NotModified, Redirect, Request
+from tasks.steps.canonical import host_of, normal_url
 from tasks.steps.hosts import Target, host_named, target
 from worker.answers import max_age, readable, status_error, validator, wire_error
 from worker.http_connections import Connector, Network, Resolver, Response
@@ -98,7 +99,7 @@ class HttpClient:
                 response = exchange.response = cast("Response", await asked)
                 if response.status == HTTPStatus.OK:
                     async with response:
-                        body = await self._body(response, request.max_bytes, deadline)
+                        body = await self._body(response, request, deadline)
                         return self._page(where.url, response, body)
         except TimeoutError as error:
             raise self._late(exchange, where.url, ends) from error
@@ -111,17 +112,22 @@ class HttpClient:
             await _read_rest(response)
         return _no_page(request, where.url, response)
 
-    async def _body(self, response: Response, most: int | None, deadline: asyncio.Timeout) -> bytes:
+    async def _body(self, response: Response, request: Request, deadline: asyncio.Timeout) -> bytes:
         """Read and inflate the body; never holds much more than it may have, and stops where it may not go on."""
-        limit = self._settings.max_body_bytes if most is None else most
-        if (response.content_length or 0) > limit:
+        limit = self._settings.max_body_bytes if request.max_bytes is None else request.max_bytes
+        if (response.content_length or 0) > limit and not request.robots:
             message = f"the host announces {response.content_length} bytes, the limit is {limit}"
             raise TooLarge(message)
         inflater = Inflater(response.headers.get("Content-Encoding", ""), limit)
         pace = _Pace(deadline, self._settings)
-        async for piece in response.content.iter_any():
-            inflater.feed(piece)
-            pace.came(len(piece))
+        try:
+            async for piece in response.content.iter_any():
+                inflater.feed(piece)
+                pace.came(len(piece))
+        except TooLarge:
+            if request.robots:
+                return inflater.so_far()
+            raise
         return inflater.finish()
 
     def _page(self, url: str, response: Response, body: bytes) -> Fetched:
@@ -218,8 +224,11 @@ def _no_page(request: Request, url: str, response: Response) -> NotModified | Re
 
 
 def _redirect(request: Request, url: str, status: int, location: str) -> Redirect:
+    hosts = request.hosts
+    if request.robots:
+        hosts = tuple(filter(None, [host_of(normal_url(location, url) or "")]))
     try:
-        to = target(location, request.hosts, base=url).url
+        to = target(location, hosts, base=url).url
     except Unsafe as error:
         raise Unsafe(f"the redirect may not be followed: {error}", url=url, status=status) from error
     return Redirect(url=url, to=to, status=status)

@@ -69,6 +69,10 @@ class Inflater:
             raise HttpError(message)
         return bytes(self._out)
 
+    def so_far(self) -> bytes:
+        """Return what has come out, up to the limit."""
+        return bytes(self._out[: self._limit])
+
     def _over(self, data: bytes) -> bool:
         """Tell whether the stream is over and ``data`` is padding, which servers do send, not another member."""
         if self._stream is None or not self._stream.ended():
