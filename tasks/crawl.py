@@ -52,7 +52,7 @@ from tasks.ports import FetchFailure, ItemLease
 from tasks.steps.backoff import backoff_us
 from tasks.steps.canonical import host_of, origin_of
 from tasks.steps.fingerprint import failure_fingerprint
-from tasks.steps.hosts import host_allowed
+from tasks.steps.hosts import target
 from tasks.steps.page import ItemState, Payload, SourceProfile
 
 log = structlog.get_logger("penstock.fetch")
@@ -236,12 +236,10 @@ class Crawl:
         """Return why a source may not ask for a URL at all."""
         if len(job.hops) > REDIRECTS:
             return HttpError(f"more than {REDIRECTS} redirects", status=None, url=job.url)
-        hosts = self._hosts(job)
-        if host_of(job.url) is None:
-            return Unsafe(f"not an http or https URL: {job.url}", status=None, url=job.url)
-        if not host_allowed(job.host, hosts):
-            message = f"the host {job.host} is not among the source's hosts ({', '.join(hosts)})"
-            return Unsafe(message, status=None, url=job.url)
+        try:
+            target(job.url, self._hosts(job))
+        except Unsafe as error:
+            return error
         return None
 
     def _hosts(self, job: Job) -> tuple[str, ...]:

@@ -17,10 +17,8 @@ from tasks.errors import (
     HttpError,
     PenstockError,
     Throttled,
-    TooLarge,
     Unsafe,
 )
-from worker.inflate import Inflater
 
 _MAX_RETRY_AFTER = 86_400  # seconds; a host cannot put an item off for longer than a day
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age\s*=\s*"?(\d{1,9})', re.IGNORECASE)
@@ -105,23 +103,3 @@ def wire_error(error: Exception, url: str, status: int | None) -> PenstockError:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return HttpError("the host gave no answer that is HTTP", **details)
     return HostDown(f"the host cannot be reached: {cause}", **details)
-
-
-async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Read and inflate the body; never holds much more than ``limit`` bytes.
-
-    Raises ``TooLarge`` above ``limit`` bytes, declared, received or inflated, and ``HttpError`` when the content
-    coding is one that was not asked for, broken, or ends early.
-    """
-    details = {"status": response.status, "url": str(response.url)}
-    if (response.content_length or 0) > limit:
-        message = f"the host announces {response.content_length} bytes, the limit is {limit}"
-        raise TooLarge(message, **details)
-    try:
-        inflater = Inflater(response.headers.get("Content-Encoding", ""), limit)
-        async for chunk in response.content.iter_any():
-            inflater.feed(chunk)
-        return inflater.finish()
-    except PenstockError as error:
-        error.details.update(details)
-        raise

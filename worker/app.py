@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import celery
@@ -26,7 +27,8 @@ import tasks.base
 from tasks.base import Context, Limits
 from tasks.errors import PenstockError, StreamUnavailable
 from tasks.events import Event
-from tasks.ports import Ceiling
+from tasks.manners import Manners
+from tasks.ports import Ceiling, Clock
 from worker import lifetime
 from worker.garbage import collect_seldom, leave_uncollected
 from worker.limits import Limited, die_with, limit_memory
@@ -35,6 +37,10 @@ from worker.runtime import note_profiles, open_store, open_stream, runtime
 
 if TYPE_CHECKING:
     from worker.config import Settings
+    from worker.fetch_archive import FetchArchive
+    from worker.host_gate import HostGate
+    from worker.http_fetcher import HttpFetcher
+    from worker.runtime import Runtime
     from worker.sandbox import Sandbox
     from worker.stream import PageStream
 
@@ -48,13 +54,15 @@ RELIEF_SECONDS = 400.0  # longer than a relief takes that does not hang
 _PARTS = (
     "audit.watch",
     "embedded.users",
-    "fetcher",
-    "hosts",
+    "fetch_archive",
+    "host_gate",
+    "http_fetcher",
     "plugins",
     "sandbox",
     "stream",
     "telemetry",
 )
+ARCHIVE_SECONDS = 3600.0  # after which a file of what was fetched is closed
 TRIAL_SECONDS = 60.0  # how long a suspect page may take by the wall clock
 
 
@@ -79,31 +87,25 @@ def _load_parts() -> None:
 def build_context() -> Context:
     """Build what the tasks of this process work with. Opens no connection yet."""
     from worker.audit.watch import LedgerScales
-    from worker.fetcher import HttpFetcher
-    from worker.hosts import HostGate
     from worker.plugins import load_parsers
-    from worker.stream import connect
     from worker.telemetry import report
 
     load_parsers()
     rt = runtime()
     stream = open_stream(rt)
     settings = rt.settings
-    fetcher = HttpFetcher(
-        user_agent=settings.user_agent,
-        timeout_seconds=settings.fetch_timeout_seconds,
-        max_body_bytes=settings.max_body_bytes,
-        gate=HostGate(connect(rt.redis_url), settings.namespace),
-    )
-    store = open_store(rt)
+    store, clock = open_store(rt), SystemClock()
     limited = Limited(settings.page_seconds)
     return Context(
         store=store,
         stream=stream,
         scales=LedgerScales(stream, store),
-        fetcher=fetcher,
+        fetcher=open_fetcher(settings),
+        gate=open_gate(rt, clock),
+        manners=Manners(store, settings.user_agent),
+        archive=open_archive(settings),
         profiles=rt.profiles,
-        clock=SystemClock(),
+        clock=clock,
         limits=limits_of(settings),
         limited=lambda: limited,
         sandbox=open_sandbox(settings),
@@ -112,6 +114,49 @@ def build_context() -> Context:
         draw=random.random,
         wait=lifetime.wait,
         report=report,
+    )
+
+
+def open_fetcher(settings: Settings) -> HttpFetcher:
+    """Build the HTTP client of this process; its thread is started with the first request."""
+    from worker.http_client import HttpSettings
+    from worker.http_fetcher import HttpFetcher
+
+    return HttpFetcher(
+        HttpSettings(
+            user_agent=settings.user_agent,
+            timeout_seconds=settings.fetch_timeout_seconds,
+            max_body_bytes=settings.max_body_bytes,
+            keep_heads=settings.fetch_archive is not None,
+        )
+    )
+
+
+def open_gate(rt: Runtime, clock: Clock) -> HostGate:
+    """Build the gate that spaces the requests to each host over all workers."""
+    from worker.host_gate import HostGate
+    from worker.stream import connect
+
+    return HostGate(
+        connect(rt.redis_url),
+        rt.settings.namespace,
+        lease_us=_us(2 * rt.settings.fetch_timeout_seconds),
+        now_us=clock.now_us,
+        draw=random.random,
+    )
+
+
+def open_archive(settings: Settings) -> FetchArchive | None:
+    """Build the archive of what this process fetches, where one is wanted."""
+    from worker.fetch_archive import FetchArchive
+
+    if settings.fetch_archive is None:
+        return None
+    return FetchArchive(
+        settings.fetch_archive,
+        software=f"penstock/{version('penstock')}",
+        max_bytes=settings.fetch_archive_bytes,
+        max_seconds=ARCHIVE_SECONDS,
     )
 
 

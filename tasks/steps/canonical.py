@@ -65,7 +65,7 @@ def authority(normal: str) -> str:
 def origin_of(url: str) -> str:
     """Return scheme and authority of an http(s) URL, as ``normal_url`` writes them; empty for any other."""
     normal = normal_url(url)
-    return "" if normal is None else f"{normal.partition(':')[0]}://{_authority(normal).rpartition('@')[2]}"
+    return "" if normal is None else f"{normal.partition(':')[0]}://{authority(normal).rpartition('@')[2]}"
 
 
 def page_identity(payload: Payload, page: ParsedPage, content: str) -> str:

@@ -8,13 +8,13 @@ from urllib.response import addinfourl
 import pytest
 
 from tasks.errors import Gone, HttpError, Throttled
-from tasks.ports import Fetched, ItemLease
-from tasks.steps.page import SourceProfile
+from tasks.fetch_ports import Answer, Fetched, Request
 from worker.demo.model import Kind, Site
 from worker.demo.plants import SLOW_SECONDS
 from worker.demo.server import DemoServer, serve
 from worker.demo.site import build_site
-from worker.fetcher import HttpFetcher
+from worker.http_client import HttpSettings
+from worker.http_fetcher import HttpFetcher
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,12 @@ def test_every_page_is_served_as_the_site_has_it(server: DemoServer, site: Site)
 
 
 def test_the_fetcher_gets_from_each_page_what_is_planted_there(server: DemoServer, site: Site) -> None:
-    profile = SourceProfile(
-        name="demo", hosts=(f"127.0.0.1:{server.port}",), allow_private_hosts=("127.0.0.1",), delay_seconds=0
-    )
-    fetcher = HttpFetcher(user_agent="test", timeout_seconds=20, max_body_bytes=100_000, max_wait_seconds=60)
-    answers = fetcher.fetch_all([lease(server, item) for item in site.pages], lambda _: profile)
+    host = f"127.0.0.1:{server.port}"
+    fetcher = HttpFetcher(HttpSettings(user_agent="test", timeout_seconds=20, max_body_bytes=100_000))
+    fetcher.start([Request(item, server.item_url(item), (host,), (host,)) for item in site.pages])
+    answers: dict[str, Answer] = {}
+    while fetcher.under_way():
+        answers |= {one.request.token: one.answer for one in fetcher.ended(20)}
     fetcher.close()
     refusals = {Kind.MISSING: Gone, Kind.WITHDRAWN: Gone, Kind.BROKEN: HttpError, Kind.BUSY_ONCE: Throttled}
     for item, answer in answers.items():
@@ -67,21 +68,6 @@ def test_the_fetcher_gets_from_each_page_what_is_planted_there(server: DemoServe
         assert type(answer) is refusals.get(page.kind, Fetched)
         if isinstance(answer, Fetched):
             assert answer.body == page.answer(1).body
-
-
-def lease(server: DemoServer, item: str) -> ItemLease:
-    return ItemLease(
-        source="demo",
-        item_key=item,
-        item=item,
-        url=server.item_url(item),
-        host=f"127.0.0.1:{server.port}",
-        depth=1,
-        parent=None,
-        attempts=0,
-        token=item,
-        lease_until=0,
-    )
 
 
 def test_what_the_site_does_not_have_is_not_found(server: DemoServer) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,14 @@ import pytest
 from tasks.base import Context
 from tasks.fetch import fetch_due
 from tasks.ingest import pull
-from tasks.ports import Fetched, ItemLease
 from tasks.retry import retry_due
-from tasks.steps.page import SourceProfile
 from tests.support.arrivals import NOW, broken, commit, item
 from tests.support.arrivals import page as arrived
 from tests.support.contexts import Shifted, context_of
 from tests.support.corpus import page
 from tests.support.crashing import Crash, crashing
 from tests.support.crawl import Crawl
+from tests.support.hosts import Hosts
 from worker.audit import audit
 from worker.store import FailureFilter
 
@@ -33,7 +31,7 @@ HOUR = 3600.0
 @pytest.fixture
 def ctx(either_crawl: Crawl, tmp_path: Path) -> Iterator[Context]:
     with context_of(either_crawl, tmp_path) as built:
-        yield replace(built, fetcher=_Site())
+        yield replace(built, fetcher=Hosts({}, body=page(("The ferry to the island leaves at noon.",), ())))
 
 
 def _dies(ctx: Context, point: str, marker: Path, work: Callable[[Context], object]) -> None:

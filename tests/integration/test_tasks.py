@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -30,16 +30,19 @@ from tasks.errors import (
 from tasks.events import Event
 from tasks.fetch import fetch_due
 from tasks.ingest import next_count, pull
+from tasks.manners import Manners
 from tasks.notes import note_accepted
-from tasks.ports import Entry, Fetched, ItemLease, Settled
+from tasks.ports import Entry, Settled
 from tasks.retry import retry_due
 from tasks.steps.page import Arrival, Outcome, PageResult, Payload, RetryArrival, SourceProfile
 from tasks.steps.understand import understand
 from tasks.upkeep import keep
 from tests.support.corpus import page
+from tests.support.hosts import Hosts, fetched
 from worker.app import SystemClock
 from worker.audit import acknowledge, audit
 from worker.audit.watch import LedgerScales
+from worker.host_gate import HostGate
 from worker.sandbox import Sandbox
 from worker.sources import SourceProfiles
 from worker.store import FailureFilter, SqlStore, open_store
@@ -96,7 +99,7 @@ def ctx(redis_url: str, store: SqlStore, sandbox: Sandbox, told: list[str]) -> I
         stream=stream,
         scales=LedgerScales(stream, store),
         fetcher=Hosts({}),
-        gate=gate_of(client, namespace),
+        gate=HostGate(client, namespace, lease_us=60_000_000, now_us=SystemClock().now_us, draw=lambda: 0.5),
         manners=Manners(store, "penstock"),
         archive=None,
         profiles=SourceProfiles({"site": SITE}),

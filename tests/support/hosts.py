@@ -26,12 +26,13 @@ def fetched(url: str, body: bytes, **more: object) -> Fetched:
 class Hosts:
     """A fetcher whose answers are given by URL; of several for one, each request takes the next, the last stays.
 
-    A robots.txt that is not among them does not exist.
+    A robots.txt that is not among them does not exist; other pages that are not have the ``body``, if there is one.
     """
 
     answers: Mapping[str, Answer | Sequence[Answer]]
     asked: list[Request] = field(default_factory=list)
     silent: bool = False  # nothing ends
+    body: bytes | None = None
     _ended: list[Done] = field(default_factory=list)
 
     def start(self, requests: Sequence[Request]) -> None:
@@ -59,6 +60,8 @@ class Hosts:
     def _answer(self, url: str) -> Answer:
         if url not in self.answers and url.endswith("/robots.txt"):
             return Gone("the host answered 404", status=404, url=url)
+        if url not in self.answers and self.body is not None:
+            return fetched(url, self.body)
         given = self.answers[url]
         if not isinstance(given, Sequence):
             return given
