@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from tasks.ports import FetchFailure, ItemLease
+from tasks.steps.page import ItemState, Recrawl
 
 WhyLess = Literal["", "pace", "concurrency", "paused", "down"]
 
@@ -215,10 +216,10 @@ class RobotsRow:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How many items of a source may still be fetched at all."""
+    """How many items of a source may be fetched in a run, and on a day (UTC); None: no bound."""
 
     run: int
-    day: int
+    day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +235,9 @@ class ItemUnchanged:
     """An item of which its host says that it is as it was."""
 
     lease: ItemLease
-    etag: str | None
+    etag: str | None  # as the answer has them; None leaves what was known
     last_modified: str | None
-    next_fetch_at: int | None
+    recrawl: Recrawl | None  # as ``steps.recrawl`` tells by the profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,3 +257,52 @@ class ItemPostponed:
 
 
 ItemEnd = ItemPushed | ItemUnchanged | ItemFailed | ItemPostponed
+
+
+class Frontier(Protocol):
+    """The store's part: items as work, and what is known of hosts. Each call is one transaction.
+
+    A paused source has no part in it. Where ``budgets`` does not name a source, the default profile's bounds hold.
+    """
+
+    def hosts_due(
+        self, *, after: tuple[str, str] | None, limit: int, run: str, budgets: Mapping[str, Budget], now: int
+    ) -> list[HostDue]:
+        """Return up to ``limit`` hosts with due items, in their order, on from ``after`` and round to it again.
+
+        None of a source whose budget is used up. Wakes a portion of the items whose time has come, or whose lease ran
+        out.
+        """
+
+    def claim_shares(
+        self,
+        *,
+        shares: Mapping[tuple[str, str], int],
+        budgets: Mapping[str, Budget],
+        run: str,
+        lease_us: int,
+        now: int,
+    ) -> list[ItemLease]:
+        """Lease up to so many due items of each (source, host), the most urgent ones, within the budgets.
+
+        Returns all in the order of their urgency: by priority, by depth, by how long they have been due.
+        A lease counts in its source's budgets until it is settled as postponed, or as a failure that does not count.
+        """
+
+    def settle_items(self, ends: Sequence[ItemEnd], *, worker: str, now: int) -> list[ItemState | None]:
+        """Note how leases ended; return each item's state, None where the lease was lost and nothing was noted.
+
+        An item that is to be fetched again by itself is not given up by a failure, but waits as long as it did before.
+        """
+
+    def robots(self, origins: Collection[str]) -> Mapping[str, RobotsRow]:
+        """Return what is known of robots.txt at these origins."""
+
+    def put_robots(self, row: RobotsRow) -> None:
+        """Note what is known of an origin's robots.txt."""
+
+    def pause_hosts(self, pauses: Sequence[HostPause], *, now: int) -> None:
+        """Note hosts that are to be left alone; of two pauses of a host, the longer one stays."""
+
+    def host_pauses(self, hosts: Collection[str], *, now: int) -> Mapping[str, HostPause]:
+        """Return those of the hosts that are to be left alone now."""

@@ -104,6 +104,9 @@ class ItemLease:
     attempts: int  # failed attempts so far
     token: str
     lease_until: int
+    priority: int = 0  # lower comes first
+    etag: str | None = None  # of the page that is in the store
+    last_modified: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 
 from tasks.errors import UsageError
+from tasks.fetch_ports import Budget
 from tasks.steps.hosts import host_allowed
 from tasks.steps.page import SourceProfile
 from tasks.steps.policy import BUDGETS
@@ -36,6 +37,8 @@ _PARSERS = ("vardump", "html", "json", "feed", "sitemap", "links")
 _NAMES = {"json_": "json"}  # where a field's name in the file is another one
 _DECIDING = ("parser", "timezone", "date_order", "html", "json")  # how a page is read
 _DEFAULT = SourceProfile(name="")
+_DURATION = re.compile(r"([0-9]{1,5})([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _EXPECTED = {  # pydantic's error types, in words of the file's author
     "missing": "is missing",
     "string_type": "must be a string in quotes",
@@ -103,6 +106,15 @@ def _template(url: str) -> str:
     return url
 
 
+def _duration(text: Any) -> int:
+    """Return microseconds."""
+    found = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if found is None or not int(found[1]):
+        raise ValueError(f"{repr(text)[:80]} must be a duration in quotes, such as '15m', '6h' or '30d'")
+    return int(found[1]) * _SECONDS[found[2]] * 1_000_000
+
+
+_Duration = Annotated[int, BeforeValidator(_duration)]
 _Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], Strict(strict=False)]
 
 
@@ -119,6 +131,9 @@ class _Table(BaseModel):
     max_depth: int = Field(default=0, ge=0, le=1000)
     max_items_per_page: int = Field(default=50, ge=0)
     max_items_per_run: int = Field(default=10_000, ge=0)
+    max_items_per_day: int | None = Field(default=None, ge=0)
+    recrawl_min: _Duration | None = None
+    recrawl_max: _Duration | None = None
     delay_seconds: float = Field(default=1.0, ge=0, le=86_400, allow_inf_nan=False)
     concurrency: int = Field(default=1, ge=1, le=1000)
     max_attempts: int = Field(default=5, ge=1, le=1000)
@@ -162,6 +177,10 @@ class SourceProfiles:
     def versions(self) -> dict[str, str]:
         """Return what names the ways in which the sources' pages are read, of those that have one of their own."""
         return {name: one.version for name, one in sorted(self._profiles.items()) if one.version is not None}
+
+    def budgets(self) -> Mapping[str, Budget]:
+        """Return how much may be fetched of each of them."""
+        return {name: Budget(one.max_items_per_run, one.max_items_per_day) for name, one in self._profiles.items()}
 
 
 def load_profiles(path: Path | None = None) -> SourceProfiles:
@@ -258,11 +277,23 @@ def _contradictions(profile: SourceProfile) -> Iterator[str]:
             yield f"{kind}: is not read where parser is {profile.parser!r}"
     if any(place.attribute or place.pattern for place in profile.html.get("remove", ())):
         yield "html.remove: elements are removed as a whole, without attribute and pattern"
+    yield from _recrawl_contradictions(profile)
     if profile.item_url is None or not profile.hosts:
         return
     host = urlsplit(profile.item_url.lower()).netloc
     if not host_allowed(host, profile.hosts):
         yield f"item_url: its host {host!r} is not among hosts"
+
+
+def _recrawl_contradictions(profile: SourceProfile) -> Iterator[str]:
+    if profile.recrawl_min is None:
+        if profile.recrawl_max is not None:
+            yield "recrawl_max: without recrawl_min no page is fetched again"
+        return
+    if profile.recrawl_max is not None and profile.recrawl_max < profile.recrawl_min:
+        yield "recrawl_max: is shorter than recrawl_min"
+    if not profile.hosts and profile.item_url is None:
+        yield "recrawl_min: no page may be fetched, as there are neither hosts nor item_url"
 
 
 def _sentence(place: str, error: Any) -> str:

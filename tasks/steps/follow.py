@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from tasks.steps.canonical import bounded_key, canonical_url, host_of, normal_url
 from tasks.steps.hosts import host_allowed
-from tasks.steps.page import DiscoveredItem, ItemState, ParsedPage, Payload, SourceProfile
+from tasks.steps.page import Bound, DiscoveredItem, ItemState, ParsedPage, Payload, SourceProfile
 from tasks.steps.related import ids_of
 
 _SLOT: Final = "{id}"
@@ -35,8 +35,10 @@ def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tupl
         place = _place if max(map(len, items), default=0) > _MEMO_LENGTH else _known_place
         items = dict.fromkeys(item for item in items if place(item, template, hosts) != own_url)
     depth = payload.depth + 1
-    allowed = profile.max_items_per_page if depth <= profile.max_depth else 0
-    due, bounded = (_descriptions(template, hosts, depth, within) for within in (True, False))
+    too_deep = depth > profile.max_depth
+    allowed = 0 if too_deep else profile.max_items_per_page
+    beyond: Bound = "depth" if too_deep else "page"
+    due, bounded = (_descriptions(template, hosts, depth, bound) for bound in (None, beyond))
     if len(items) <= allowed:
         return tuple(map(due.__getitem__, items))
     named = list(items)
@@ -57,14 +59,17 @@ class _Descriptions(dict[str, DiscoveredItem]):
 
     kept: ClassVar[int] = 0  # by all of them
 
-    def __init__(self, template: str | None, hosts: tuple[str, ...], depth: int, *, within: bool) -> None:
+    def __init__(self, template: str | None, hosts: tuple[str, ...], depth: int, bound: Bound | None) -> None:
         super().__init__()
-        self._template, self._hosts, self._depth, self._within = template, hosts, depth, within
+        self._template, self._hosts, self._depth, self._bound = template, hosts, depth, bound
 
     def __missing__(self, item: str) -> DiscoveredItem:
         url, host = item_location(item, self._template, self._hosts)
-        state = ItemState.UNROUTABLE if url is None else ItemState.DUE if self._within else ItemState.BOUNDED
-        made = DiscoveredItem(item_key=bounded_key(item), item=item, url=url, host=host, depth=self._depth, state=state)
+        bound = self._bound if url else None
+        state = ItemState.UNROUTABLE if url is None else ItemState.BOUNDED if bound else ItemState.DUE
+        made = DiscoveredItem(
+            item_key=bounded_key(item), item=item, url=url, host=host, depth=self._depth, state=state, bound=bound
+        )
         if len(item) <= _MEMO_LENGTH:
             if _Descriptions.kept >= _MEMO:
                 _descriptions.cache_clear()
@@ -75,8 +80,8 @@ class _Descriptions(dict[str, DiscoveredItem]):
 
 
 @functools.lru_cache(maxsize=_MEMOS)
-def _descriptions(template: str | None, hosts: tuple[str, ...], depth: int, within: bool) -> _Descriptions:  # noqa: FBT001 (a memo takes twice as long to look up with names)
-    return _Descriptions(template, hosts, depth, within=within)
+def _descriptions(template: str | None, hosts: tuple[str, ...], depth: int, bound: Bound | None) -> _Descriptions:
+    return _Descriptions(template, hosts, depth, bound)
 
 
 def item_location(item: str, item_url: str | None, hosts: Iterable[str] = ()) -> tuple[str | None, str | None]:

@@ -21,6 +21,7 @@ DateOrder = Literal["dmy", "mdy"]
 Tier = Literal[
     "profile", "structured", "fast", "careful"
 ]  # where the profile says; else of the cascade in parse/body.py
+Bound = Literal["depth", "page", "trap"]  # why an item is not followed: too deep, too many, or without an end
 
 
 class Outcome(enum.StrEnum):
@@ -121,6 +122,9 @@ class SourceProfile:
     max_depth: int = 0  # how far from a pushed page follow-ups go; 0: none
     max_items_per_page: int = 50
     max_items_per_run: int = 10_000  # fetches in one run of the workers
+    max_items_per_day: int | None = None  # fetches on one day, UTC; None: no bound
+    recrawl_min: int | None = None  # microseconds until a page is fetched again, at least; None: it is not
+    recrawl_max: int | None = None  # at most; None: thirty days
     delay_seconds: float = 1.0  # between two requests to one host
     concurrency: int = 1  # requests to one host at the same time
     max_attempts: int = 5  # per item (fetch) and per failure (retry)
@@ -132,14 +136,15 @@ class SourceProfile:
 class ItemState(enum.StrEnum):
     """Where a row of the frontier stands."""
 
-    DUE = "due"  # to be fetched at next_fetch_at
+    DUE = "due"  # may be fetched now
+    SCHEDULED = "scheduled"  # may be fetched from next_fetch_at on
     LEASED = "leased"  # a fetch task has it
     PUSHED = "pushed"  # fetched, its payload is in the stream
-    FETCHED = "fetched"  # its page is in the store
+    FETCHED = "fetched"  # its page is in the store; with next_fetch_at it is due again then
     FAILED = "failed"  # given up, see its failure
     GONE = "gone"  # 404 or 410
     UNROUTABLE = "unroutable"  # the source has no URL template
-    BOUNDED = "bounded"  # beyond the source's depth or per-page bound
+    BOUNDED = "bounded"  # beyond a bound of the source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +157,15 @@ class DiscoveredItem:
     host: str | None  # lower-case host[:port] of url
     depth: int
     state: ItemState  # DUE, UNROUTABLE or BOUNDED
+    bound: Bound | None = None  # of a BOUNDED one
+
+
+@dataclass(frozen=True, slots=True)
+class Recrawl:
+    """How soon a page is fetched again, at the soonest and the latest; microseconds."""
+
+    least_us: int
+    most_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +178,7 @@ class PageResult:
     envelope_key: str | None = None  # the identity that the envelope alone tells, where the page declares another
     discovered: tuple[DiscoveredItem, ...] = ()
     profile_version: str | None = None  # of the profile that it was read with
+    recrawl: Recrawl | None = None  # None: it is not fetched again by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from tasks.steps.follow import discover
 from tasks.steps.page import FailureResult, PageResult, ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import PARSER_VERSIONS, parse
 from tasks.steps.parse.parsers import NO_PARSER
+from tasks.steps.recrawl import recrawl_of
 from tasks.steps.tracebacks import traceback_of
 
 
@@ -35,6 +36,7 @@ def result_of(page: ParsedPage, payload: Payload, profile: SourceProfile) -> Pag
         envelope_key=envelope_key if envelope_key != item_key else None,
         discovered=discover(page, payload, profile),
         profile_version=profile.version,
+        recrawl=recrawl_of(payload.url, profile),
     )
 
 

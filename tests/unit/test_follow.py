@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tasks.steps.backoff import backoff_us
 from tasks.steps.canonical import MAX_KEY, bounded_key, canonical_url
 from tasks.steps.follow import discover, item_location
-from tasks.steps.page import DiscoveredItem, ItemState, ParsedPage, Payload, Related, SourceProfile
+from tasks.steps.page import Bound, DiscoveredItem, ItemState, ParsedPage, Payload, Related, SourceProfile
 
 PROFILE = SourceProfile(name="a", item_url="https://Quay.example/news/{id}?full=1", max_depth=2, max_items_per_page=3)
 DUE, BOUNDED, UNROUTABLE = ItemState.DUE, ItemState.BOUNDED, ItemState.UNROUTABLE
@@ -115,8 +115,12 @@ def test_what_is_found_depends_on_nothing_that_was_found_before(
             continue
         routed = DUE if len(expected) < most and depth < 2 else BOUNDED
         state = routed if url else UNROUTABLE
+        beyond: Bound = "page" if depth < 2 else "depth"
+        bound = beyond if state is BOUNDED else None
         key = bounded_key(one)
-        expected.append(DiscoveredItem(item_key=key, item=one, url=url, host=host, depth=depth + 1, state=state))
+        expected.append(
+            DiscoveredItem(item_key=key, item=one, url=url, host=host, depth=depth + 1, state=state, bound=bound)
+        )
     assert items == tuple(expected)
 
 

@@ -65,6 +65,9 @@ def test_every_field_arrives_where_it_belongs() -> None:
     max_depth = 1
     max_items_per_page = 2
     max_items_per_run = 3
+    max_items_per_day = 7
+    recrawl_min = "90s"
+    recrawl_max = "2w"
     delay_seconds = 0.5
     concurrency = 4
     max_attempts = 6
@@ -81,6 +84,9 @@ def test_every_field_arrives_where_it_belongs() -> None:
         max_depth=1,
         max_items_per_page=2,
         max_items_per_run=3,
+        max_items_per_day=7,
+        recrawl_min=90_000_000,
+        recrawl_max=1_209_600_000_000,
         delay_seconds=0.5,
         concurrency=4,
         max_attempts=6,
@@ -118,12 +124,24 @@ def test_every_field_arrives_where_it_belongs() -> None:
         ("max_attempts = 0", "max_attempts: 0 must be greater than or equal to 1"),
         ("delay_seconds = -0.1", "delay_seconds: -0.1 must be greater than or equal to 0"),
         ("delay_seconds = inf", "delay_seconds: inf must be a finite number"),
+        ("recrawl_min = 15", "recrawl_min: 15 must be a duration in quotes, such as '15m', '6h' or '30d'"),
+        ('recrawl_min = "0m"', "recrawl_min: '0m' must be a duration in quotes"),
+        ('recrawl_min = "1.5h"', "recrawl_min: '1.5h' must be a duration in quotes"),
+        ('recrawl_min = "6h"', "recrawl_min: no page may be fetched, as there are neither hosts nor item_url"),
+        ('recrawl_max = "6h"', "recrawl_max: without recrawl_min no page is fetched again"),
+        ("max_items_per_day = -1", "max_items_per_day: -1 must be greater than or equal to 0"),
         ('delay_seconds = "1s"', "delay_seconds: '1s' must be a number"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(line: str, told: str) -> None:
     (problem,) = problems(f"[sources.mine]\n{line}\n")
     assert problem.startswith(f"sources.toml: sources.mine.{told}")
+
+
+def test_a_longest_time_below_the_shortest_is_told() -> None:
+    text = '[sources.a]\nhosts = ["a.example"]\nrecrawl_min = "2h"\nrecrawl_max = "119m"'
+    assert problems(text) == ["sources.toml: sources.a.recrawl_max: is shorter than recrawl_min"]
+    assert problems(text.replace("119m", "120m")) == []
 
 
 def test_an_item_url_outside_the_hosts_is_told() -> None:
