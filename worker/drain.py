@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.1
 DISK_LOOK_SECONDS = 2.0
 DISK_PATIENCE_SECONDS = 30.0
-HORIZON_US = 10_000_000  # what falls due within this counts as due: an item that waits for its host's next slot
+HORIZON_US = 10_000_000  # what falls due within this counts as due
 
 
 def drain(rt: Runtime, roles: Sequence[str], concurrency: int) -> int:
@@ -112,13 +112,7 @@ def _is_empty(rt: Runtime, roles: Sequence[str], stream: PageStream, store: SqlS
     if "ingest" in roles and state.length > state.parked:
         return False
     horizon = time.time_ns() // 1000 + HORIZON_US
-    profiles = [rt.profiles.get(name) for name in rt.profiles.names()]
-    due = store.due_counts(
-        now=horizon,
-        run=rt.run,
-        budgets={profile.name: profile.max_items_per_run for profile in profiles},
-        parser_versions=PARSER_VERSIONS,
-    )
+    due = store.due_counts(now=horizon, run=rt.run, budgets=rt.profiles.budgets(), parser_versions=PARSER_VERSIONS)
     if "retry" in roles and due.failures:
         return False
     if "fetch" in roles and due.items:

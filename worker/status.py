@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from worker.audit import accepted_total, overlap
@@ -18,12 +19,16 @@ def read_status(stream: PageStream | None = None, store: SqlStore | None = None)
     ``accepted`` counts payloads; ``stream`` those not settled yet, ``pending`` the part of them that a worker holds,
     ``parked`` the part that waits for a paused source; ``paused`` has the reason of each paused source by name;
     ``drift`` the fields of which parsing finds less than before, see ``tasks.steps.drift``;
-    ``outcomes``, ``failures`` (by state), ``items`` (by state) and ``sources`` (by name) are counts.
+    ``outcomes``, ``failures`` (by state), ``items`` (by state), ``bounded`` (those of that state by bound: ``depth``,
+    ``page``, ``trap``), ``over_budget`` (items that are due and wait for the budget of their source, by its name; that
+    of a run only counts where the run has a name) and ``sources`` (by name) are counts.
     """
-    stream = stream or open_stream(runtime())
-    store = store or open_store(runtime())
+    rt = runtime()
+    stream = stream or open_stream(rt)
+    store = store or open_store(rt)
     snapshot, paused = stream.snapshot(), store.paused_sources()
     counts = store.counts()
+    due = store.due_counts(now=time.time_ns() // 1000, run=rt.run, budgets=rt.profiles.budgets())
     return {
         "accepted": accepted_total(snapshot, store.ledger()),
         "stream": snapshot.length - overlap(snapshot, stream, store),
@@ -34,5 +39,7 @@ def read_status(stream: PageStream | None = None, store: SqlStore | None = None)
         "outcomes": counts.outcomes,
         "failures": counts.failures,
         "items": counts.items,
+        "bounded": counts.bounded,
+        "over_budget": due.over_budget,
         "sources": counts.sources,
     }

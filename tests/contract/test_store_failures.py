@@ -6,6 +6,7 @@ import pytest
 
 from tasks.errors import UsageError
 from tasks.steps.page import Arrival, FailureResult, ItemState, PageResult
+from tests.support import frontier
 from tests.support.arrivals import NOW, SECOND, broken, commit, failure, moved, page, retry_of
 from worker.store import FailureFilter, SqlStore, retry
 
@@ -241,9 +242,8 @@ def test_a_retry_can_ask_for_the_page_to_be_fetched_anew(store: SqlStore) -> Non
     commit(store, broken("1", retry_at=NOW))
     retry = retry_of(store, now=NOW, result=failure("1", retry_at=LATER), refetch_at=NOW + SECOND)
     store.commit_retry(retry, worker="w", now=NOW)
-    claim = {"limit": 9, "per_host": {}, "budgets": {}, "run": "r", "lease_us": SECOND}
-    assert store.claim_items(**claim, now=NOW) == []  # type: ignore[arg-type]
-    (lease,) = store.claim_items(**claim, now=NOW + SECOND)  # type: ignore[arg-type]
+    assert frontier.claim(store) == []
+    lease = frontier.only(store, now=NOW + SECOND)
     assert (lease.item_key, lease.url, lease.host) == ("1", "http://h/1", "h")
     commit(store, page("1", "whole", at=60))
     assert states(store) == ["resolved"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from tests.support import frontier
 from tests.support.arrivals import NOW, SECOND, broken, commit, item, moved, page
 from worker.store import EpochLedger, SqlStore
 
@@ -29,8 +30,7 @@ def test_an_epoch_without_deliveries_is_in_the_ledger(store: SqlStore) -> None:
 def test_an_acknowledgement_does_not_hide_that_the_stream_is_new(store: SqlStore) -> None:
     commit(store, page("x", "t", discovered=[item("y")]))
     store.note_accepted(epoch="e1", accepted=1, first_waiting=None, now=NOW)
-    (lease,) = store.claim_items(limit=1, per_host={}, budgets={}, run="r", lease_us=SECOND, now=NOW)
-    store.item_pushed(lease, entry="1-1", now=NOW)
+    frontier.pushed(store, frontier.only(store))
     store.acknowledge({"e2": 1}, note="the power cut of May", now=NOW)
     noted = [store.note_accepted(epoch="e2", accepted=1, first_waiting=None, now=NOW).items_due_again for _ in "12"]
     assert noted == [1, 0]

@@ -178,6 +178,7 @@ def test_a_record_has_all_fields_in_the_order_of_the_format(store: SqlStore) -> 
         ("tier", "fast"),
         ("repaired", 3),
         ("profile_version", "3f9c2a1b"),
+        ("gone_at", None),
     ]
     assert list(store.export()) == [record]
 

@@ -164,7 +164,7 @@ def test_a_refetch_that_was_ordered_stays_ordered(store: SqlStore) -> None:
     again = retry_of(store, now=NOW, result=failure("1", retry_at=NOW + 9 * SECOND), refetch_at=NOW + SECOND)
     store.commit_retry(again, worker="w", now=NOW)
     write(store, result_of(store, "1", content="better"))
-    assert rows(store, "SELECT state, next_fetch_at FROM item") == [("due", NOW + SECOND)]
+    assert rows(store, "SELECT state, next_fetch_at FROM item") == [("scheduled", NOW + SECOND)]
 
 
 def test_a_second_time_changes_nothing(store: SqlStore) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tasks.ports import FetchFailure
 from tasks.steps.page import Arrival, RetryArrival
 from tests.support.arrivals import EPOCH, NOW, SECOND, broken, commit, failure, item, moved, page, retry_of
+from tests.support.frontier import failed, only
 from worker.store import FailureFilter, SqlStore, folding, open_store, retention
 
 HOUR = 3600 * SECOND
@@ -272,8 +273,7 @@ def test_attempts_to_fetch_go_with_age_however_long_the_host_is_down(store: SqlS
         error_class="HostDown", message="no answer", fingerprint="fp", status=None, retry_at=NOW + SECOND, counts=False
     )
     for now in (NOW, NOW + 40 * DAY):
-        (lease,) = store.claim_items(limit=1, per_host={}, budgets={}, run="r", lease_us=SECOND, now=now)
-        store.item_failed(lease, down, worker="w", now=now)
+        failed(store, only(store, now=now), down, now=now)
     assert _tidy(store, NOW + 41 * DAY)["attempts_pruned"] == 1
     assert _rows(store, "attempt") == 1
 

@@ -5,6 +5,7 @@ from typing import Any
 from tasks.ports import Ceiling, Paused
 from tasks.steps.page import RetryArrival
 from tests.support.arrivals import EPOCH, NOW, SECOND, broken, commit, item, page
+from tests.support.frontier import claim
 from worker.store import SourceChange, SqlStore
 
 HALF = Ceiling(share=0.5, least=3)
@@ -140,8 +141,7 @@ def test_nothing_of_a_paused_source_is_fetched_tried_again_or_due(store: SqlStor
 
     def claimed() -> tuple[set[str], set[str]]:
         leases = store.claim_failures(limit=9, lease_us=SECOND, now=NOW, parser_versions=newer)
-        items = store.claim_items(limit=9, per_host={}, budgets={}, run="r", lease_us=SECOND, now=NOW)
-        return {str(one.payload.item) for one in leases}, {one.item_key for one in items}
+        return {str(one.payload.item) for one in leases}, {one.item_key for one in claim(store)}
 
     due = store.due_counts(now=NOW, run="r", budgets={}, parser_versions=newer)
     assert (due.failures, due.items) == (1, 1)

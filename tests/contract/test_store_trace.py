@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.ports import FetchFailure, ItemLease
+from tasks.ports import FetchFailure
+from tests.support import frontier
 from tests.support.arrivals import NOW, SECOND, broken, commit, failure, item, moved, page, retry_of
 from worker.store import FailureFilter, SourceChange, SqlStore
 
@@ -14,11 +15,6 @@ NO_ANSWER = FetchFailure(
 
 def at(seconds: int) -> int:
     return NOW + seconds * SECOND
-
-
-def claim(store: SqlStore, now: int) -> ItemLease:
-    (lease,) = store.claim_items(limit=1, per_host={}, budgets={}, run="r", lease_us=SECOND, now=now)
-    return lease
 
 
 def only(store: SqlStore, key: str) -> dict[str, Any]:
@@ -33,8 +29,8 @@ def steps(found: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:
 def crawled(store: SqlStore) -> None:
     """Page 1 names item 2, whose fetch fails once and whose page comes in broken, twice tried again."""
     commit(store, page("1", "start", at=-9, discovered=[item("2")]), now=at(0))
-    store.item_failed(claim(store, at(1)), NO_ANSWER, worker="fetcher", now=at(1))
-    store.item_pushed(claim(store, at(2)), entry=ENTRY, now=at(2))
+    frontier.failed(store, frontier.only(store, now=at(1)), NO_ANSWER, worker="fetcher", now=at(1))
+    frontier.pushed(store, frontier.only(store, now=at(2)), ENTRY, now=at(2))
     half = moved(broken("2", b"half", at=3, retry_at=at(4), parent="1", depth=1), entry_id=ENTRY, serial=7)
     commit(store, half, worker="ingester", now=at(3))
     again = retry_of(store, now=at(4), result=failure("2", "Malformed", retry_at=at(99)), entry=ENTRY)
@@ -53,7 +49,7 @@ def test_the_whole_way_of_a_followed_page_is_told_in_order(store: SqlStore) -> N
     found = only(store, "s/2")
     assert sorted(steps(found, "by")[:2]) == [("named", "s/1"), ("pushed", None)]
     assert steps(found, "outcome", "worker", "error_class", "failure")[2:] == [
-        ("fetch_failed", "due", "fetcher", "FetchTimeout", 1),
+        ("fetch_failed", "scheduled", "fetcher", "FetchTimeout", 1),
         ("fetched", None, None, None, None),
         ("delivered", "failed", "ingester", "Truncated", 2),
         ("retried", "waiting", "retrier", "Malformed", 2),

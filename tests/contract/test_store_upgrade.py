@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ import zstandard
 
 import worker.store
 from tests.support.arrivals import NOW, SECOND, commit, item, page
+from tests.support.frontier import claim, keys
 from worker.store import PageFilter, Reparsed, SqlStore, open_store, schema
 
 FIELDS = {
@@ -121,4 +123,25 @@ def test_a_second_parse_brings_it_into_the_present_form(store_url: str) -> None:
     assert record(store)["paragraphs"] == [HASH[2:]]
     with store._driver.transaction(write=False) as tx:
         assert tx.run("SELECT fields, related, packed IS NULL FROM revision") in ([("", "", 0)], [("", "", False)])
+    store.close()
+
+
+def test_items_of_before_are_due_or_wait_for_their_time(store_url: str) -> None:
+    driver = worker.store._driver(store_url)
+    with driver.connection() as connection:
+        schema._upgrade(driver, connection, "r0006")
+    later = time.time_ns() // 1000 + 3600 * SECOND
+    with driver.transaction() as tx:
+        for key, state, at in (("1", "due", NOW), ("2", "due", later), ("3", "fetched", None), ("4", "bounded", None)):
+            tx.run(
+                """INSERT INTO item (source, item_key, host, state, depth, discovered_at, next_fetch_at, created_at)
+                VALUES ('s', ?, 'h', ?, 1, ?, ?, ?)""",
+                *(key, state, NOW, at, NOW),
+            )
+    driver.close()
+    store = open_store(store_url)
+    assert store.counts().items == {"bounded": 1, "due": 1, "fetched": 1, "scheduled": 1}
+    assert store.counts().bounded == {"unknown": 1}
+    assert keys(claim(store)) == ["1"]
+    assert keys(claim(store, now=later)) == ["1", "2"]
     store.close()

@@ -11,6 +11,7 @@ from tasks.ports import Settled
 from tasks.steps.fingerprint import payload_hash
 from tasks.steps.page import (
     Arrival,
+    Bound,
     DiscoveredItem,
     FailureResult,
     ItemState,
@@ -30,14 +31,25 @@ _entries = itertools.count(1)
 
 
 def page(key: str, text: str, at: int = 0, **other: Any) -> Arrival:
-    """Return the arrival of a parsed page; its content is its text. ``at`` is in seconds after ``NOW``."""
+    """Return the arrival of a parsed page; its content is its text. ``at`` is in seconds after ``NOW``.
+
+    ``declared`` is the key of the URL that the page declares as its own, ``recrawl`` how soon it is fetched again.
+    """
     source = other.pop("source", "s")
     discovered = other.pop("discovered", ())
+    recrawl, declared = other.pop("recrawl", None), other.pop("declared", None)
     related = tuple(Related(id=one.item_key, title=f"about {one.item_key}") for one in discovered)
     envelope = {"depth": 0, "url": f"http://h/{key}", "item": key, **other}
     body = envelope.pop("body", f"{key}|{text}".encode(errors="replace"))
     parsed = ParsedPage(parser="vardump", parser_version=1, title=f"T {text}", paragraphs=(text,), related=related)
-    result = PageResult(page=parsed, item_key=key, content_hash=f"01{text}", discovered=tuple(discovered))
+    result = PageResult(
+        page=parsed,
+        item_key=declared or key,
+        content_hash=f"01{text}",
+        envelope_key=key if declared else None,
+        discovered=tuple(discovered),
+        recrawl=recrawl,
+    )
     return arrival(Payload(source=source, body=body, **envelope), result, at)
 
 
@@ -75,9 +87,11 @@ def arrival(payload: Payload, result: PageResult | FailureResult, at: int = 0) -
     )
 
 
-def item(key: str, state: ItemState = ItemState.DUE, *, depth: int = 1, host: str = "h") -> DiscoveredItem:
+def item(
+    key: str, state: ItemState = ItemState.DUE, *, depth: int = 1, host: str = "h", bound: Bound | None = None
+) -> DiscoveredItem:
     url = None if state is ItemState.UNROUTABLE else f"http://{host}/{key}"
-    return DiscoveredItem(item_key=key, item=key, url=url, host=url and host, depth=depth, state=state)
+    return DiscoveredItem(item_key=key, item=key, url=url, host=url and host, depth=depth, state=state, bound=bound)
 
 
 def commit(store: SqlStore, *arrivals: Arrival, worker: str = "w", now: int = NOW) -> list[str]:

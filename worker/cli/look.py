@@ -36,18 +36,26 @@ def status(*, json: Json = False) -> None:
         ),
         ("outcomes", counts(state["outcomes"])),
         ("failures", counts(state["failures"])),
-        ("items", counts(state["items"])),
+        ("items", _items(state)),
     ]
     for name, value in rows:
         say(f"{name:14} {value}")
     for name, reason in state["paused"].items():
         say(f"{'paused':14} {clean(name)}: {clean(reason)}; 'penstock sources resume {clean(name)}' lets it go on")
+    for name, count in state["over_budget"].items():
+        say(f"{'over budget':14} {clean(name)}: {count:,} items wait for its next run or day")
     for one in state["drift"]:
         say(f"{'drift':14} {clean(_drift(one))}")
     if state["sources"]:
         say()
         names = ["source", "pages", "new", "revision", "unchanged", "duplicate", "failed"]
         table(names, ([name, *(one[field] for field in names[1:])] for name, one in state["sources"].items()))
+
+
+def _items(state: Mapping[str, Any]) -> str:
+    """Return the items by state, with what cut off those that are not followed."""
+    bounds = ", ".join(f"{count:,} by {name}" for name, count in state["bounded"].items())
+    return counts(state["items"]) + (f" (bounded: {bounds})" if bounds else "")
 
 
 def _drift(one: Mapping[str, Any]) -> str:
@@ -140,6 +148,8 @@ def _print_page(record: Mapping[str, Any]) -> None:
         value = record[name]
         if value:
             say(f"  {name.replace('_', ' '):13} {clean(', '.join(value) if isinstance(value, list) else value)}")
+    if record["gone_at"]:
+        say(f"  {'gone':13} {record['gone_at']}")
     if record["repaired"]:
         say(f"  {'repaired':13} {record['repaired']} bytes that were not UTF-8")
     say(f"  {'seen':13} {record['first_seen']} … {record['last_seen']}")

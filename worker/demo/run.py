@@ -117,7 +117,7 @@ def _watch(demo: _Demo, asked: Any) -> bool:
 
 
 def _open_items(state: Mapping[str, Any]) -> int:
-    return sum(state["items"].get(name, 0) for name in ("due", "leased", "pushed"))
+    return sum(state["items"].get(name, 0) for name in ("due", "scheduled", "leased", "pushed"))
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 ``sql_store`` is the way in; each of its methods is a transaction of one module, and each module is about one noun:
 ``pages``, ``revisions``, ``contents``, ``payloads``, ``items``, ``failures``, ``deliveries`` are the tables (``told``,
-``mentions`` and ``known`` belong to revisions and items), ``commit`` and ``retry`` put them together, ``frontier`` is
-the items as work, ``near`` the texts that are compared, ``drift`` what is found of fields, ``profiles`` what says where
-they stand, ``records``, ``clusters``, ``triage`` and ``ledger`` are what the operator asks, ``reparse`` and ``archive``
-what the stored bytes are for.
-``sqlite`` and ``postgres`` are the dialects, ``migrations`` how the tables came to be.
+``mentions`` and ``known`` belong to revisions and items), ``commit`` and ``retry`` put them together. ``due``,
+``claim`` and ``settle`` are the items as work, ``again`` when they are fetched once more, ``budgets`` and ``hosts``
+what bounds that. ``near`` are the texts that are compared, ``drift`` what is found of fields, ``profiles`` what says
+where they stand; ``records``, ``clusters``, ``triage``, ``recrawl`` and ``ledger`` are what the operator asks,
+``reparse`` and ``archive`` what the stored bytes are for. ``sqlite`` and ``postgres`` are the dialects, ``migrations``
+how the tables came to be.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from worker.store.driver import Driver
 from worker.store.filters import FailureFilter
 from worker.store.ledger import Counts, DueCounts, EpochLedger
 from worker.store.profiles import NewProfile
+from worker.store.recrawl import ItemFilter
 from worker.store.reparse import Change, PageFilter, Present, Reparsed
 from worker.store.serials import Run
 from worker.store.sources_state import SourceChange
@@ -32,6 +34,7 @@ __all__ = [
     "DueCounts",
     "EpochLedger",
     "FailureFilter",
+    "ItemFilter",
     "NewProfile",
     "PageFilter",
     "Present",

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, overload
-from urllib.parse import urlsplit
 
 import orjson
 
+from tasks.steps import canonical
 from tasks.steps.dedupe import Identity
 
 KEY_BYTES: Final = 1600  # with the source less than the 2,704 bytes of a PostgreSQL index row
@@ -20,7 +20,7 @@ _SHORT: Final = 400  # characters of a key that is not too long, if it is ASCII
 MESSAGE_CHARS: Final = 2000
 TRACEBACK_CHARS: Final = 8000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_PLAIN_HOST: Final = re.compile(r"https?://([a-z0-9.-]+(?::[0-9]+)?)(?:[/?#]|\Z)")  # of a URL with nothing unusual
+_PLAIN_HOST: Final = re.compile(r"https?://((?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*)(?:[/?#]|\Z)")  # a name, and no port
 _INT_MAX: Final = 2**63 - 1
 _YEAR_1: Final = -62_135_510_400_000_000  # a day inside of what datetime holds, for zones
 _YEAR_9999: Final = 253_402_214_400_000_000
@@ -87,15 +87,11 @@ def number_of(value: str) -> int:
 
 
 def host_of(url: str | None) -> str | None:
-    """Return the lower-case ``host[:port]`` of a URL, without user and password."""
+    """Return the host of an http(s) URL in lower case, with its port where that is not the default."""
     if not url:
         return None
-    if plain := _PLAIN_HOST.match(url):
-        return plain[1]
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower() or None
-    except ValueError:
-        return None
+    plain = _PLAIN_HOST.match(url)
+    return plain[1] if plain else canonical.host_of(url)
 
 
 def to_json(value: Any) -> str:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from tasks.ports import Settled
 from tasks.steps.dedupe import Decision, Identity, Known, Observation, decide
 from tasks.steps.page import Arrival, Outcome
-from worker.store import contents, deliveries, failures, items, pages, payloads, revisions
+from worker.store import again, contents, deliveries, failures, items, pages, payloads, revisions
 from worker.store import near as near_texts
 from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, delivered
 from worker.store.driver import Transaction
@@ -93,16 +93,19 @@ def apply(
     seen = [one for one in arrived if isinstance(one, Sighting)]
     failed = [one for one in arrived if isinstance(one, Broken)]
     stored = decide_pages(tx, seen)
+    last_seen = stored.last_seen
+    planned = again.plan(tx, seen, stored.decision.outcomes, last_seen)
     payloads.keep(tx, packed, now)
     told = items.follow(tx, seen, now, known)
-    items.fail(tx, failed)
+    again.write(tx, planned)
+    items.fail(tx, failed, now)
     write_pages(tx, stored, seen, near=near)
     payloads.hold(tx, (one.payload_hash for one in failed), packed, now)
-    others = pages.read(tx, {one.identity for one in failed} - stored.last_seen.keys())
-    times = stored.last_seen | {identity: page.state.last_seen for identity, page in others.items()}
+    others = pages.read(tx, {one.identity for one in failed} - last_seen.keys())
+    times = last_seen | {identity: page.state.last_seen for identity, page in others.items()}
     times |= pages.last_seen_at_url(tx, (one for one in failed if one.identity not in times))
     rows = failures.record(tx, failed, times, now)
-    failures.resolve(tx, _by_any_name(stored.last_seen, seen), now)
+    failures.resolve(tx, _by_any_name(last_seen, seen), now)
     outcomes = iter(stored.decision.outcomes)
     effects = [
         Effect(next(outcomes), page_id=stored.ids[one.identity])

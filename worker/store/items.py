@@ -19,8 +19,10 @@ _RANK_SQL: Final = "CASE item.state WHEN 'bounded' THEN 0 WHEN 'unroutable' THEN
 _RANK_NEW: Final = _RANK_SQL.replace("item.state", "excluded.state")
 _CLOSER: Final = """(excluded.depth, excluded.discovered_at, coalesce(excluded.discovered_by, ''))
       < (item.depth, item.discovered_at, coalesce(item.discovered_by, ''))"""
+# What is known of a page only until it comes again.
+_OUTDATED: Final = "(item.etag IS NOT NULL OR item.last_modified IS NOT NULL OR item.gone_at IS NOT NULL)"
 _COLUMNS: Final = (
-    "source, item_key, item, url, host, state, depth, discovered_by, discovered_at, next_fetch_at, created_at"
+    "source, item_key, item, url, host, state, depth, discovered_by, discovered_at, next_fetch_at, created_at, bound"
 )
 # A row that does not change is locked all the same: what is named by every page is among the known.
 _MERGE: Final = statement(
@@ -31,14 +33,19 @@ _MERGE: Final = statement(
       host = CASE WHEN {_RANK_NEW} > {_RANK_SQL} THEN coalesce(nullif(excluded.host, ''), item.host) ELSE item.host END,
       state = CASE WHEN {_RANK_NEW} > {_RANK_SQL} THEN excluded.state ELSE item.state END,
       next_fetch_at = CASE WHEN {_RANK_NEW} > {_RANK_SQL} THEN excluded.next_fetch_at ELSE item.next_fetch_at END,
+      bound = CASE WHEN {_RANK_NEW} > {_RANK_SQL} THEN excluded.bound ELSE item.bound END,
       lease_until = CASE WHEN excluded.state = 'fetched' THEN NULL ELSE item.lease_until END,
       lease_token = CASE WHEN excluded.state = 'fetched' THEN NULL ELSE item.lease_token END,
       attempts = CASE WHEN excluded.state = 'fetched' THEN 0 ELSE item.attempts END,
       last_error = CASE WHEN excluded.state = 'fetched' THEN NULL ELSE item.last_error END,
+      recrawl_us = CASE WHEN excluded.state = 'fetched' THEN NULL ELSE item.recrawl_us END,
+      etag = CASE WHEN excluded.state = 'fetched' THEN NULL ELSE item.etag END,
+      last_modified = CASE WHEN excluded.state = 'fetched' THEN NULL ELSE item.last_modified END,
+      gone_at = CASE WHEN excluded.state = 'fetched' THEN NULL ELSE item.gone_at END,
       depth = CASE WHEN {_CLOSER} THEN excluded.depth ELSE item.depth END,
       discovered_by = CASE WHEN {_CLOSER} THEN excluded.discovered_by ELSE item.discovered_by END,
       discovered_at = CASE WHEN {_CLOSER} THEN excluded.discovered_at ELSE item.discovered_at END
-    WHERE {_RANK_NEW} > {_RANK_SQL} OR {_CLOSER}""",  # noqa: S608 (constants)
+    WHERE {_RANK_NEW} > {_RANK_SQL} OR {_CLOSER} OR (excluded.state = 'fetched' AND {_OUTDATED})""",  # noqa: S608 (constants)
     source="text",
     item_key="text",
     item="text",
@@ -50,14 +57,17 @@ _MERGE: Final = statement(
     discovered_at="int",
     next_fetch_at="int",
     created_at="int",
+    bound="text",
 )
 _FAIL: Final = statement(
-    """UPDATE item SET state = 'failed', last_error = r.error_class, lease_until = NULL, lease_token = NULL
+    """UPDATE item SET state = CASE WHEN recrawl_us IS NULL THEN 'failed' ELSE 'scheduled' END,
+      next_fetch_at = r.now + recrawl_us, last_error = r.error_class, lease_until = NULL, lease_token = NULL
     FROM {rows} WHERE item.source = r.source AND item.item_key = r.item_key
-      AND item.state IN ('due', 'leased', 'pushed')""",
+      AND item.state IN ('due', 'scheduled', 'leased', 'pushed')""",
     source="text",
     item_key="text",
     error_class="text",
+    now="int",
 )
 
 
@@ -82,10 +92,13 @@ def follow(
     return told
 
 
-def fail(tx: Transaction, failed: Iterable[Broken]) -> None:
-    """Mark the items of payloads that could not be parsed, unless their page is here already."""
+def fail(tx: Transaction, failed: Iterable[Broken], now: int) -> None:
+    """Mark the items of payloads that could not be parsed, unless their page is here already.
+
+    Those that are fetched again by themselves wait as long as they did before.
+    """
     rows = {one.identity: clean.text(one.result.error_class, 100) for one in failed}
-    tx.send(_FAIL, [(*identity, rows[identity]) for identity in sorted(rows)])
+    tx.send(_FAIL, [(*identity, rows[identity], now) for identity in sorted(rows)])
 
 
 def _rows(told: Mapping[Identity, Mention], now: int) -> list[Row]:
@@ -93,7 +106,7 @@ def _rows(told: Mapping[Identity, Mention], now: int) -> list[Row]:
     if not told:
         return []
     keys = sorted(told)
-    _, places, states, items, urls, hosts = map(list, zip(*map(told.__getitem__, keys), strict=True))
+    _, places, states, items, urls, hosts, bounds = map(list, zip(*map(told.__getitem__, keys), strict=True))
     depths, named_at, named_by = zip(*places, strict=True)
     urls = clean.texts(urls)
     columns = (
@@ -107,5 +120,6 @@ def _rows(told: Mapping[Identity, Mention], now: int) -> list[Row]:
         named_at,
         [now if state is ItemState.DUE else None for state in states],
         repeat(now, len(keys)),
+        bounds,
     )
     return list(zip(*columns, strict=True))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tasks.steps.page import Outcome, SourceProfile
+from tasks.fetch_ports import Budget
+from tasks.steps.page import Outcome
 from worker.store import clean
 from worker.store.batch import EntryKey
+from worker.store.budgets import Period, left, used
 from worker.store.deliveries import earlier
 from worker.store.driver import Transaction
 from worker.store.failures import OPEN
@@ -21,6 +24,12 @@ _ACKNOWLEDGE: Final = """INSERT INTO ledger_epoch
     (epoch, first_seen, last_seen, accepted, acknowledged, acknowledged_note)
   VALUES (?, ?, 0, 0, ?, ?) ON CONFLICT (epoch) DO UPDATE SET
     acknowledged = ledger_epoch.acknowledged + excluded.acknowledged, acknowledged_note = excluded.acknowledged_note"""
+
+_BOUNDED: Final = """SELECT coalesce(bound, 'unknown'), count(*) FROM item WHERE state = 'bounded'
+  GROUP BY bound ORDER BY bound"""
+_MAY_BE_FETCHED: Final = ("state = 'due'", "state IN ('scheduled', 'fetched') AND next_fetch_at <= ?")
+_HOST_OPEN: Final = """NOT EXISTS (SELECT 1 FROM host_pause WHERE host_pause.host = item.host
+  AND host_pause.until > ?)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +56,22 @@ class Counts:
     outcomes: Mapping[str, int]
     failures: Mapping[str, int]  # by state
     items: Mapping[str, int]  # by state
+    bounded: Mapping[str, int]  # of the bounded ones, by bound; "unknown": found before that was noted
     pages: int
     sources: Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueCounts:
-    """How much work there is. What is beyond a source's budget of the run is not due."""
+    """How much work there is. What is beyond a source's budgets is not due."""
 
     due_failures: int
     leased_failures: int
     waiting_failures: int  # later
     due_items: int
     leased_items: int
-    waiting_items: int  # later
     pushed_items: int  # in the stream
+    over_budget: Mapping[str, int]  # by source: items that would be due
 
     @property
     def failures(self) -> int:
@@ -110,6 +120,7 @@ def counts(tx: Transaction) -> Counts:
         outcomes=totals,
         failures=_grouped(tx, "SELECT state, count(*) FROM failure GROUP BY state ORDER BY state"),
         items=_grouped(tx, "SELECT state, count(*) FROM item GROUP BY state ORDER BY state"),
+        bounded=_grouped(tx, _BOUNDED),
         pages=sum(one["pages"] for one in by_source.values()),
         sources=by_source,
     )
@@ -135,8 +146,10 @@ def _grouped(tx: Transaction, sql: str) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in tx.run(sql)}
 
 
-def due(tx: Transaction, *, now: int, run: str, budgets: Mapping[str, int], versions: Mapping[str, int]) -> DueCounts:
-    """Return how much work there is; that of a paused source is none."""
+def due(
+    tx: Transaction, *, now: int, run: str, budgets: Mapping[str, Budget], versions: Mapping[str, int]
+) -> DueCounts:
+    """Return how much work there is; that of a paused source is none, nor that at a host which is left alone."""
     failures = tx.run(
         f"""SELECT coalesce(sum(CASE WHEN lease_until > ? THEN 1 ELSE 0 END), 0),
           coalesce(sum(CASE WHEN coalesce(lease_until, 0) <= ? AND next_attempt_at <= ? THEN 1 ELSE 0 END), 0),
@@ -146,22 +159,31 @@ def due(tx: Transaction, *, now: int, run: str, budgets: Mapping[str, int], vers
         *(now for _ in range(6)),
     )
     leased, ready, later = (int(n) for n in failures[0])
-    items = tx.run(
-        f"""SELECT source, sum(CASE WHEN next_fetch_at <= ? THEN 1 ELSE 0 END), count(*) FROM item
-        WHERE state = 'due' AND {NOT_PAUSED} GROUP BY source""",  # noqa: S608 (constant)
-        now,
-    )
-    used = {row[0]: int(row[1]) for row in tx.run("SELECT source, n FROM run_fetch WHERE run = ?", clean.text(run))}
-    default = SourceProfile(name="").max_items_per_run
+    period = Period.at(run, now)
+    waiting = _waiting(tx, now)
+    spent = used(tx, period)
+    due_items = {source: min(n, left(source, spent, budgets)) for source, n in waiting.items()}
     return DueCounts(
         due_failures=ready + sum(_older(tx, parser, version, now) for parser, version in versions.items()),
         leased_failures=leased,
         waiting_failures=later,
-        due_items=sum(min(int(n), max(0, budgets.get(name, default) - used.get(name, 0))) for name, n, _ in items),
+        due_items=sum(due_items.values()),
         leased_items=_number(tx, "SELECT count(*) FROM item WHERE state = 'leased'"),
-        waiting_items=sum(int(every) - int(n) for _, n, every in items),
         pushed_items=_number(tx, "SELECT count(*) FROM item WHERE state = 'pushed'"),
+        over_budget={source: n - due_items[source] for source, n in waiting.items() if n > due_items[source]},
     )
+
+
+def _waiting(tx: Transaction, now: int) -> dict[str, int]:
+    """Count the items that may be fetched at a time, by source, whatever its budgets."""
+    found: Counter[str] = Counter()
+    for which in _MAY_BE_FETCHED:
+        rows = tx.run(
+            f"SELECT source, count(*) FROM item WHERE {which} AND {NOT_PAUSED} AND {_HOST_OPEN} GROUP BY source",  # noqa: S608 (constants)
+            *(now for _ in range(which.count("?") + 1)),
+        )
+        found.update({source: int(n) for source, n in rows})
+    return found
 
 
 def _older(tx: Transaction, parser: str, version: int, now: int) -> int:

@@ -28,12 +28,14 @@ class Mention(NamedTuple):
     item: str | None
     url: str | None
     host: str | None
+    bound: str | None = None
 
 
 def naming(item: DiscoveredItem, by: Sighting) -> Mention:
     """Return what a page says of an item that it names."""
     rank = RANKS.get(item.state, IN_HAND)
-    return Mention(rank, (item.depth, by.observed_at, by.identity.item_key), item.state, item.item, item.url, item.host)
+    place = (item.depth, by.observed_at, by.identity.item_key)
+    return Mention(rank, place, item.state, item.item, item.url, item.host, item.bound)
 
 
 def own(one: Sighting) -> Mention | None:

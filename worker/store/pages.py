@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from tasks.ports import ItemLease
 from tasks.steps.dedupe import Identity, Segment
 from worker.store import clean
 from worker.store.batch import Broken, Sighting
@@ -19,6 +20,14 @@ _READ: Final = statement(
     FROM {{rows}} JOIN page ON page.source = r.source AND page.item_key = r.item_key""",  # noqa: S608 (constants)
     source="text",
     item_key="text",
+)
+_AT_URLS: Final = statement(
+    """SELECT r.n, page.source, page.item_key FROM {rows} JOIN page ON page.url_key = r.url_key AND page.url = r.url
+    WHERE page.source = r.source ORDER BY url_seen""",
+    n="int",
+    url_key="int",
+    url="text",
+    source="text",
 )
 _SEEN_AT: Final = "SELECT max(url_seen) FROM page WHERE url_key = ? AND url = ? AND source = ?"
 _LOCK: Final = statement(f"{_READ.sql} ORDER BY page.source, page.item_key {{lock page}}", **dict(_READ.columns))
@@ -117,6 +126,16 @@ def last_seen_at_url(tx: Transaction, failed: Iterable[Broken]) -> dict[Identity
             if rows[0][0] is not None:
                 found[one.identity] = rows[0][0]
     return found
+
+
+def of_items(tx: Transaction, leases: Iterable[ItemLease]) -> dict[str, Identity]:
+    """Return which page each item leads to, by the lease's token: without an ID the last that was seen at its URL."""
+    every = list(leases)
+    stored = read(tx, {Identity(one.source, one.item_key) for one in every})
+    found = {one.token: Identity(one.source, one.item_key) for one in every}
+    found = {token: identity for token, identity in found.items() if identity in stored}
+    at_url = [(n, clean.number_of(one.url), one.url, one.source) for n, one in enumerate(every) if one.item is None]
+    return found | {every[n].token: Identity(*identity) for n, *identity in tx.read(_AT_URLS, at_url)}
 
 
 def _pages(rows: Iterable[Row]) -> dict[Identity, StoredPage]:

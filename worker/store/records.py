@@ -15,8 +15,9 @@ _PAGE: Final = """page.id, page.source, page.item_key, page.item, page.url, page
 _REVISION: Final = """revision.content_hash, revision.first_seen, revision.last_seen, revision.parser,
   revision.parser_version, revision.title, revision.published_at, revision.published_raw, revision.packed,
   revision.fields, revision.related, content.source, content.item_key, revision.profile_version"""
+_GONE: Final = """(SELECT gone_at FROM item WHERE item.source = page.source AND item.item_key = page.item_key)"""
 _CONTENT: Final = "SELECT content_hash FROM page WHERE source = ? AND item_key = ?"
-SELECT: Final = f"""SELECT {_PAGE}, {_REVISION} FROM page
+SELECT: Final = f"""SELECT {_PAGE}, {_REVISION}, {_GONE} FROM page
   JOIN revision ON revision.page_id = page.id
   JOIN content ON content.content_hash = revision.content_hash
   WHERE """  # noqa: S608 (constants)
@@ -110,4 +111,5 @@ def _record(row: Row, near: Sequence[str], revision: int | None) -> dict[str, An
         "parent": parent,
         **{name: fields[name] for name in told.LATER},
         "profile_version": row[23],
+        "gone_at": clean.rfc3339(row[24]),
     }

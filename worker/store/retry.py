@@ -11,7 +11,7 @@ from typing import Final
 from tasks.errors import StoreConflict
 from tasks.ports import FailureLease
 from tasks.steps.page import Outcome, RetryArrival
-from worker.store import attempts, deliveries, failures, frontier, sources_state
+from worker.store import attempts, deliveries, due, failures, sources_state
 from worker.store.attempts import Attempt
 from worker.store.batch import Broken, Effect, EntryKey, Packed, Sighting, observed
 from worker.store.commit import apply
@@ -208,7 +208,7 @@ def _move(tx: Transaction, what: Sighting, moved: Sequence[tuple[_Delivery, Effe
 def _failed_again(tx: Transaction, retry: RetryArrival, what: Broken, told: Attempt) -> Outcome:
     result, now = what.result, told.at
     if retry.refetch_at is not None and retry.payload.url is not None:
-        frontier.refetch(tx, what, retry.refetch_at, now)
+        due.refetch(tx, what, retry.refetch_at, now)
     row = (*failures.error_columns(what), result.retry_at, now, retry.failure_id, retry.lease_token)
     if not tx.write(_AGAIN, [row]):
         raise LeaseLostError

@@ -150,6 +150,12 @@ def write(
         tx.insert(_INSERT, [(*place, *_data(seen[told_by])) for *place, told_by in inserts])
 
 
+def see_again(tx: Transaction, pages: Iterable[StoredPage], at: int) -> None:
+    """Note that the present revisions of pages were seen once more, after all that were seen before."""
+    heads = sorted((page.id, page.state.content_hash, page.state.head_first_seen) for page in pages)
+    tx.send(_MOVE, [(*head, at, head[-1]) for head in heads])
+
+
 def _moved(segment: Segment, stored: Segment) -> bool:
     return (segment.first_seen, segment.last_seen) != (stored.first_seen, stored.last_seen)
 

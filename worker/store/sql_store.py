@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any
 
-from tasks.errors import StoreConflict
-from tasks.ports import Ceiling, Drift, FailureLease, FetchFailure, ItemLease, Noted, Paused, Settled
+from tasks.fetch_ports import Budget
+from tasks.ports import Ceiling, Drift, FailureLease, Noted, Paused, Settled
 from tasks.steps.drift import Tally
-from tasks.steps.page import Arrival, ItemState, Outcome, RetryArrival
+from tasks.steps.page import Arrival, Outcome, RetryArrival
 from worker.store import (
     archive,
     chores,
@@ -19,16 +17,15 @@ from worker.store import (
     commit,
     drift,
     export,
-    frontier,
     identities,
     ledger,
     near,
     payloads,
     profiles,
     records,
+    recrawl,
     reparse,
     retry,
-    schema,
     serials,
     sources_state,
     trace,
@@ -37,21 +34,19 @@ from worker.store import (
     walk,
 )
 from worker.store.archive import Archived
-from worker.store.driver import Driver, Transaction
+from worker.store.driver import Driver
 from worker.store.filters import FailureFilter
 from worker.store.known import KnownItems
 from worker.store.ledger import Counts, DueCounts, EpochLedger
+from worker.store.recrawl import ItemFilter
 from worker.store.reparse import PageFilter, Present, Reparsed
 from worker.store.retention import Retention
 from worker.store.serials import Run
-
-Result = TypeVar("Result")
-
-ATTEMPTS: Final = 8
-_PAUSE_SECONDS: Final = 0.01  # doubled with each attempt, times a random number up to 1
+from worker.store.sql_frontier import SqlFrontier
+from worker.store.transactions import ATTEMPTS
 
 
-class SqlStore:
+class SqlStore(SqlFrontier):
     """A ``tasks.ports.Store`` on SQLite or PostgreSQL, and the operator's queries.
 
     It connects with the first use and again after a connection is lost, in each process for itself, and brings the
@@ -61,24 +56,9 @@ class SqlStore:
     """
 
     def __init__(self, driver: Driver, *, attempts: int = ATTEMPTS, near: bool = True) -> None:
-        self._driver = driver
-        self._attempts = attempts
+        super().__init__(driver, attempts=attempts)
         self._near = near
         self._known = KnownItems()
-        self._ready = False
-
-    def prepare(self) -> bool:
-        """Connect and bring the tables up to date; return whether they were not.
-
-        Raises ``UsageError`` for the tables of a newer penstock.
-        """
-        changed = self._again(lambda: schema.bring_up_to_date(self._driver))
-        self._ready = True
-        return changed
-
-    def close(self) -> None:
-        """Close the connection; the next use opens another."""
-        self._driver.close()
 
     # --- the port, see tasks.ports.Store ---------------------------------------------------------------------------
 
@@ -114,28 +94,6 @@ class SqlStore:
     def release_failure(self, lease: FailureLease) -> None:
         """See ``Store``."""
         self._write(lambda tx: retry.release(tx, lease))
-
-    def claim_items(
-        self, *, limit: int, per_host: Mapping[str, int], budgets: Mapping[str, int], run: str, lease_us: int, now: int
-    ) -> list[ItemLease]:
-        """See ``Store``."""
-        return self._write(
-            lambda tx: frontier.claim(
-                tx, limit=limit, per_host=per_host, budgets=budgets, run=run, lease_us=lease_us, now=now
-            )
-        )
-
-    def item_pushed(self, lease: ItemLease, *, entry: str, now: int) -> bool:
-        """See ``Store``."""
-        return self._write(lambda tx: frontier.pushed(tx, lease, entry, now))
-
-    def item_failed(self, lease: ItemLease, failure: FetchFailure, *, worker: str, now: int) -> ItemState | None:
-        """See ``Store``."""
-        return self._write(lambda tx: frontier.failed(tx, lease, failure, worker, now))
-
-    def item_postponed(self, lease: ItemLease, *, until: int) -> bool:
-        """See ``Store``."""
-        return self._write(lambda tx: frontier.postponed(tx, lease, until))
 
     def note_accepted(self, *, epoch: str, accepted: int, first_waiting: str | None, now: int) -> Noted:
         """See ``Store``."""
@@ -269,7 +227,7 @@ class SqlStore:
         self._write(lambda tx: ledger.acknowledge(tx, differences, note, now))
 
     def due_counts(
-        self, *, now: int, run: str, budgets: Mapping[str, int], parser_versions: Mapping[str, int] | None = None
+        self, *, now: int, run: str, budgets: Mapping[str, Budget], parser_versions: Mapping[str, int] | None = None
     ) -> DueCounts:
         """Return how much work there is."""
         return self._read(lambda tx: ledger.due(tx, now=now, run=run, budgets=budgets, versions=parser_versions or {}))
@@ -369,29 +327,37 @@ class SqlStore:
         """Give failures up for good; return how many."""
         return self._write(lambda tx: triage.drop(tx, where, triage.Order(limit, dry_run, now, note, who)))
 
-    # --- transactions ----------------------------------------------------------------------------------------------
+    def item_keys(self, source: str, name: str) -> list[str]:
+        """Return the keys of the items that an item ID or a URL means within a source."""
+        return self._read(lambda tx: recrawl.keys_of(tx, source, name))
 
-    def _read(self, work: Callable[[Transaction], Result]) -> Result:
-        return self._run(work, write=False)
+    def recrawl(
+        self,
+        where: ItemFilter,
+        *,
+        may_fetch: Callable[[str], bool],
+        limit: int | None = None,
+        dry_run: bool = False,
+        now: int,
+        note: str = "",
+        who: str = "",
+    ) -> tuple[int, int]:
+        """Make items due whose pages are stored, a portion at a time.
 
-    def _write(self, work: Callable[[Transaction], Result]) -> Result:
-        return self._run(work, write=True)
-
-    def _run(self, work: Callable[[Transaction], Result], *, write: bool) -> Result:
-        if not self._ready:
-            self.prepare()
-
-        def once() -> Result:
-            with self._driver.transaction(write=write) as tx:
-                return work(tx)
-
-        return self._again(once)
-
-    def _again(self, work: Callable[[], Result]) -> Result:
-        """Do work; whole again when another worker came in between."""
-        for attempt in range(1, self._attempts):
-            try:
-                return work()
-            except StoreConflict:
-                time.sleep(_PAUSE_SECONDS * 2**attempt * random.random())  # noqa: S311 (jitter)
-        return work()
+        Returns how many, and how many were left since nothing may be fetched there, or nothing that is theirs.
+        """
+        action = None if dry_run else self._write(lambda tx: recrawl.begin(tx, where, note=note, who=who, now=now))
+        count, left, after = 0, 0, ""
+        while limit is None or count < limit:
+            rows = self._read(partial(recrawl.found, where=where, after=after))
+            if not rows:
+                break
+            after = rows[-1].identity.item_key
+            chosen = recrawl.fetchable(rows, may_fetch)
+            left += len(rows) - len(chosen)
+            chosen = chosen[: None if limit is None else limit - count]
+            if action is None:
+                count += len(chosen)
+            else:
+                count += self._write(partial(recrawl.make_due, chosen=chosen, action=action, now=now))
+        return count, left

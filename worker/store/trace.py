@@ -18,7 +18,7 @@ MOST_CHILDREN: Final = 20
 
 _ITEM: Final = (
     "item, url, state, depth, discovered_by, discovered_at, next_fetch_at, lease_until, attempts, last_error, "
-    "last_status, pushed_entry, pushed_at"
+    "last_status, pushed_entry, pushed_at, bound, checked_at, gone_at"
 )
 _PAGE: Final = "id, url, first_seen, last_seen, content_hash, revisions, parent"
 _FAILURE: Final = (
@@ -194,8 +194,8 @@ def _page_now(page: Fields) -> dict[str, Any]:
 
 
 def _item_now(item: Fields) -> dict[str, Any]:
-    plain = ("item", "url", "state", "depth", "attempts", "last_error", "last_status", "pushed_entry")
-    times = ("next_fetch_at", "lease_until")
+    plain = ("item", "url", "state", "depth", "attempts", "last_error", "last_status", "pushed_entry", "bound")
+    times = ("next_fetch_at", "lease_until", "checked_at", "gone_at")
     return {name: item[name] for name in plain} | {name: clean.rfc3339(item[name]) for name in times}
 
 

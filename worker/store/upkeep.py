@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from tasks.ports import Noted
-from worker.store import clean, failures, folding, frontier, near, retention, retry
+from worker.store import clean, due, failures, folding, near, retention, retry
 from worker.store.chores import Portion, Step, step
 from worker.store.driver import Transaction
 from worker.store.retention import Retention
@@ -30,13 +30,14 @@ def note_accepted(tx: Transaction, *, epoch: str, accepted: int, first_waiting: 
     noted = int(tx.run(_NOTE, clean.text(epoch), now, now, accepted)[0][0])
     oldest = now if first_waiting is None else min(now, int(first_waiting.partition("-")[0]) * 1000)
     before = now if is_new else oldest - _LOST_US
-    return Noted(noted, frontier.push_again(tx, before, now))
+    return Noted(noted, due.push_again(tx, before, now))
 
 
 def upkeep(tx: Transaction, *, now: int) -> Mapping[str, int]:
     """Do one round; see ``Store.upkeep``."""
     return {
-        "items_freed": frontier.free_expired(tx, now),
+        "items_freed": due.free_expired(tx, now),
+        "items_woken": due.wake(tx, now),
         "failures_given_up": retry.expire(tx, now),
         "failures_resolved": step(
             tx, "superseded", partial(failures.resolve_superseded, now=now), every_us=0, now=now
