@@ -148,6 +148,56 @@ def test_what_cannot_be_fetched_is_told_and_can_be_replayed(quick: Penstock, tmp
     assert quick.json("status")["failures"] == {"resolved": 1, "dead": 1}
 
 
+def test_stored_pages_are_fetched_again_when_they_are_ordered(quick: Penstock, tmp_path: Path) -> None:
+    site = {"1": [(200, _page("1")), (200, _page("1", "2"))], "2": [(404, b""), (200, _page("2"))]}
+    quick.run(
+        "push", "-", "--format", "ndjson", stdin=b'{"source": "other", "body": "<p>A page of another source.</p>"}'
+    )
+    with _serve(site) as server:
+        _profile(quick, server.server_address[1])
+        _crawl(quick, tmp_path, "0", related=("1", "2"))
+        assert quick.json("recrawl", "--source", "small", "--older-than", "1h")["count"] == 0
+        refused = {
+            ("small", "--item", "77"): "nothing is known of '77' in small",
+            ("other",): "nothing of other may be fetched: give its profile hosts, or an item_url",
+            ("smal",): "there is no source 'smal'; did you mean 'small'?",
+        }
+        for arguments, why in refused.items():
+            done = quick.attempt("recrawl", "--source", *arguments)
+            assert (done.returncode, why in done.stderr.decode()) == (2, True), done
+        told = quick.run("recrawl", "--source", "small", "--gone", "--dry-run")
+        assert told.splitlines() == [
+            "2 items would be fetched again; nothing was changed",
+            "1 are left: their pages came from where nothing may be fetched, or under another URL",
+        ]
+        done = quick.json("recrawl", "--source", "small", "--item", "1", "--note", "a new layout")
+        assert done == {"action": "recrawl", "count": 1, "left": 0, "dry_run": False}
+        quick.run("work", "--drain")
+        assert server.asked == {"1": 2, "2": 1}
+        assert quick.json("recrawl", "--source", "small", "--gone", "--url", f"{_url(server)}/news/2")["count"] == 1
+        quick.run("work", "--drain")
+    assert server.asked == {"1": 2, "2": 2}
+    assert quick.json("status")["items"] == {"fetched": 3}
+
+
+def _url(server: _Server) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def test_what_bounds_cut_off_is_shown(quick: Penstock, tmp_path: Path) -> None:
+    site = {str(item): [(200, _page(str(item), "7", "8", "9"))] for item in range(1, 4)}
+    with _serve(site) as server:
+        _profile(quick, server.server_address[1], max_depth=1, max_items_per_page=3, max_items_per_run=2)
+        quick.environ["PENSTOCK_RUN"] = "the only one"
+        _crawl(quick, tmp_path, "0", related=("1", "2", "3", "4", "5"))
+    status = quick.json("status")
+    assert status["bounded"] == {"depth": 3, "page": 2}
+    assert status["over_budget"] == {"small": 1}
+    told = quick.run("status")
+    assert "(bounded: 3 by depth, 2 by page)" in told
+    assert "over budget    small: 1 items wait for its next run or day" in told
+
+
 def test_a_private_address_is_not_fetched_unless_the_profile_names_it(quick: Penstock, tmp_path: Path) -> None:
     with _serve({"1": [(200, _page("1"))]}) as server:
         _profile(quick, server.server_address[1], allow_private_hosts="[]")

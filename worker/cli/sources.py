@@ -96,7 +96,7 @@ def pause(name: Name, *, note: Note = "") -> None:
 
     rt = runtime()
     store = open_store(rt)
-    _require_known(name, {*rt.profiles.names(), *store.known_sources()})
+    require_known(name, {*rt.profiles.names(), *store.known_sources()})
     if not store.pause_source(name, _change(note or "paused by hand", note)):
         message = f"the source {name} is paused already: {store.paused_sources().get(name)}"
         raise UsageError(message)
@@ -110,7 +110,7 @@ def resume(name: Name, *, note: Note = "") -> None:
 
     rt = runtime()
     store, stream = open_store(rt), open_stream(rt)
-    _require_known(name, {*rt.profiles.names(), *store.known_sources(), *store.source_states()})
+    require_known(name, {*rt.profiles.names(), *store.known_sources(), *store.source_states()})
     waiting = stream.parked().get(name, 0)
     if not store.resume_source(name, _change(note or "resumed by hand", note), epoch=stream.epoch()):
         message = f"the source {name} is not paused"
@@ -128,7 +128,8 @@ def _change(reason: str, note: str) -> SourceChange:
     return SourceChange(reason, operator(), time.time_ns() // 1000, PARSER_VERSIONS, note)
 
 
-def _require_known(name: str, known: set[str]) -> None:
+def require_known(name: str, known: set[str]) -> None:
+    """Raise ``UsageError`` for a source that is not known."""
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         guess = f"; did you mean {near[0]!r}?" if near else ": it has no profile, and no page of it has come"

@@ -12,6 +12,7 @@ from worker.cli.output import Json, clean, say, say_json, warn
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tasks.steps.page import SourceProfile
     from worker.sources import SourceProfiles
     from worker.store import SqlStore
     from worker.stream import PageStream
@@ -71,12 +72,16 @@ def _found(key: str, store: SqlStore, profiles: SourceProfiles) -> list[Trace]:
 
 def _by_template(url: str, profiles: SourceProfiles) -> list[str]:
     """Return SOURCE/ITEM of each source whose item URLs look like this one."""
-    found: list[str] = []
-    for name in profiles.names():
-        before, slot, after = (profiles.get(name).item_url or "").partition("{id}")
-        if slot and url.startswith(before) and url.endswith(after) and len(url) > len(before) + len(after):
-            found.append(f"{name}/{url[len(before) : len(url) - len(after)]}")
-    return found
+    found = {name: item_at(url, profiles.get(name)) for name in profiles.names()}
+    return [f"{name}/{item}" for name, item in found.items() if item]
+
+
+def item_at(url: str, profile: SourceProfile) -> str | None:
+    """Return the ID of the item at a URL, if the source's item URLs look like it."""
+    before, slot, after = (profile.item_url or "").partition("{id}")
+    if slot and url.startswith(before) and url.endswith(after) and len(url) > len(before) + len(after):
+        return url[len(before) : len(url) - len(after)]
+    return None
 
 
 def _in_stream(key: str, found: list[Trace], stream: PageStream) -> list[dict[str, Any]]:
