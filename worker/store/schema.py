@@ -11,7 +11,7 @@ from tasks.errors import UsageError
 if TYPE_CHECKING:
     from worker.store.driver import Driver, Transaction
 
-HEAD: Final = "r0007"
+HEAD: Final = "r0008"
 _one_at_a_time: Final = Lock()  # alembic's ``op`` is one for all threads
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
