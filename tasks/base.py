@@ -13,7 +13,7 @@ import structlog
 
 from tasks.errors import PenstockError, Transient
 from tasks.events import Event
-from tasks.fetch_ports import Archive, Fetcher, Gate
+from tasks.fetch_ports import Archive, Fetcher, Frontier, Gate
 from tasks.manners import Manners
 from tasks.ports import Ceiling, Clock, Profiles, Sandbox, Scales, Store, Stream
 from tasks.steps import policy
@@ -49,6 +49,7 @@ class Context:
     store: Store
     stream: Stream
     scales: Scales
+    frontier: Frontier
     fetcher: Fetcher
     gate: Gate
     manners: Manners

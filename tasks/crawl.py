@@ -32,7 +32,6 @@ from tasks.events import Event
 from tasks.fetch_ports import (
     Answer,
     Answered,
-    Budget,
     Done,
     Fetched,
     HostPause,
@@ -54,6 +53,7 @@ from tasks.steps.canonical import host_of, origin_of
 from tasks.steps.fingerprint import failure_fingerprint
 from tasks.steps.hosts import target
 from tasks.steps.page import ItemState, Payload, SourceProfile
+from tasks.steps.recrawl import recrawl_of
 
 log = structlog.get_logger("penstock.fetch")
 
@@ -122,11 +122,13 @@ class Crawl:
         room = ctx.limits.fetch_batch - self.in_hand()
         if room <= 0:
             return 0
-        due = ctx.store.hosts_due(after=manners.cursor, limit=HOSTS, now=now)
+        due = ctx.frontier.hosts_due(
+            after=manners.cursor, limit=HOSTS, run=ctx.run, budgets=ctx.profiles.budgets(), now=now
+        )
         manners.cursor = (due[-1].source, due[-1].host) if due else None
         due = [one for one in manners.open_among(due, now) if one.host not in self._held]
         manners.load((origin_of(one.url) for one in due), now)
-        pauses = ctx.store.host_pauses({one.host for one in due}, now=now)
+        pauses = ctx.frontier.host_pauses({one.host for one in due}, now=now)
         wanted: list[Wanted] = []
         shared: list[tuple[str, str]] = []
         for one in due:
@@ -137,7 +139,8 @@ class Crawl:
             room -= count
             manners.cursor = (one.source, one.host)
             shared.append((one.source, one.host))
-            wanted.append(self._wanted(one.host, one.url, profile, count, until=pauses.get(one.host, 0)))
+            until = pauses[one.host].until if one.host in pauses else 0
+            wanted.append(self._wanted(one.host, one.url, profile, count, until=until))
         slots = self._admit(wanted)
         shares = {pair: len(granted) for pair, granted in zip(shared, slots, strict=True) if granted}
         leases = self._lease(shares, now)
@@ -152,10 +155,9 @@ class Crawl:
         if not shares:
             return []
         ctx = self.ctx
-        profiles = {source: ctx.profiles.get(source) for source, _ in shares}
-        return ctx.store.claim_items(
+        return ctx.frontier.claim_items(
             shares=shares,
-            budgets={name: Budget(one.max_items_per_run, one.max_items_per_day) for name, one in profiles.items()},
+            budgets=ctx.profiles.budgets(),
             run=ctx.run,
             lease_us=ctx.limits.fetch_lease_us,
             now=now,
@@ -332,7 +334,8 @@ class Crawl:
         if job.lease is None:
             self._learn(job, answer, now)
         elif isinstance(answer, NotModified):
-            self._ends.append(ItemUnchanged(job.lease, answer.etag, answer.last_modified, None))
+            recrawl = recrawl_of(job.lease.url, job.profile)
+            self._ends.append(ItemUnchanged(job.lease, answer.etag, answer.last_modified, recrawl))
         else:
             self._ends.append(ItemFailed(job.lease, self._failure(job, answer, now, host_down=host_down)))
 
@@ -356,7 +359,7 @@ class Crawl:
 
     def _pause(self, pauses: Sequence[HostPause], now: int) -> None:
         if pauses:
-            self.ctx.store.pause_hosts(pauses, now=now)
+            self.ctx.frontier.pause_hosts(pauses, now=now)
         for one in pauses:
             self.ctx.manners.close(one.host, one.until)
             log.warning(Event.HOST_PAUSED, host=one.host, reason=one.reason, until=one.until)
@@ -367,7 +370,7 @@ class Crawl:
         ends, self._ends = self._ends, []
         if not ends:
             return
-        states = self.ctx.store.settle_items(ends, worker=self.ctx.worker, now=now)
+        states = self.ctx.frontier.settle_items(ends, worker=self.ctx.worker, now=now)
         for end, state in zip(ends, states, strict=True):
             self.done[_name_of(end, state)] += 1
             if isinstance(end, ItemFailed):

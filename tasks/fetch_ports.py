@@ -274,7 +274,7 @@ class Frontier(Protocol):
         out.
         """
 
-    def claim_shares(
+    def claim_items(
         self,
         *,
         shares: Mapping[tuple[str, str], int],

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from tasks.fetch_ports import Answer, HostDue, RobotsRow
-from tasks.ports import Store
+from tasks.fetch_ports import Answer, Frontier, HostDue, RobotsRow
 from tasks.steps import robots
 from tasks.steps.robots import Rules
 
@@ -19,7 +18,7 @@ _MOST: Final = 10_000  # origins, and hosts, that are remembered; then all are f
 class Manners:
     """The rules of origins by ``user_agent``, the hosts that are closed for now, and where the look at hosts ended."""
 
-    def __init__(self, store: Store, user_agent: str) -> None:
+    def __init__(self, store: Frontier, user_agent: str) -> None:
         self._store = store
         self._token = robots.product_token(user_agent)
         self._rules: dict[str, tuple[RobotsRow, Rules | None]] = {}

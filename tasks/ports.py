@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from tasks.steps.drift import Tally
 from tasks.steps.page import (
     Arrival,
-    ItemState,
     Outcome,
     PageResult,
     Payload,
@@ -23,7 +22,7 @@ from tasks.steps.page import (
 from tasks.steps.values import dataclass
 
 if TYPE_CHECKING:  # it names leases, which stand here
-    from tasks.fetch_ports import Budget, HostDue, HostPause, ItemEnd, RobotsRow
+    from tasks.fetch_ports import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +223,7 @@ class Store(Protocol):
     ) -> list[FailureLease]:
         """Lease failures that are due: waiting ones whose time has come, and any open one of an older parser.
 
-        None of a paused source. ``claim_items`` neither.
+        None of a paused source.
         """
 
     def commit_retry(self, retry: RetryArrival, *, worker: str, now: int) -> Outcome | None:
@@ -232,38 +231,6 @@ class Store(Protocol):
 
     def release_failure(self, lease: FailureLease) -> None:
         """Give a leased failure back as it was: nothing was tried."""
-
-    def hosts_due(self, *, after: tuple[str, str] | None, limit: int, now: int) -> list[HostDue]:
-        """Return up to ``limit`` hosts of sources at which items are due, first those after a pair, then the others.
-
-        Items whose time has come become due with this, a portion of them.
-        """
-
-    def claim_items(
-        self,
-        *,
-        shares: Mapping[tuple[str, str], int],
-        budgets: Mapping[str, Budget],
-        run: str,
-        lease_us: int,
-        now: int,
-    ) -> list[ItemLease]:
-        """Lease due items: so many of each source and host, and within each source's budgets of the run and the day."""
-
-    def settle_items(self, ends: Sequence[ItemEnd], *, worker: str, now: int) -> list[ItemState | None]:
-        """Note how leased items ended; return the state of each, None where its lease was lost."""
-
-    def robots(self, origins: Collection[str]) -> Mapping[str, RobotsRow]:
-        """Return what is known of the robots.txt of these origins."""
-
-    def put_robots(self, row: RobotsRow) -> None:
-        """Note what is known of an origin's robots.txt."""
-
-    def pause_hosts(self, pauses: Sequence[HostPause], *, now: int) -> None:
-        """Note that hosts are to be left alone."""
-
-    def host_pauses(self, hosts: Collection[str], *, now: int) -> Mapping[str, int]:
-        """Return until when hosts are to be left alone, those of which that is known."""
 
     def pause_past_ceiling(
         self, sources: Collection[str], ceiling: Ceiling, *, epoch: str, parser_versions: Mapping[str, int], now: int
@@ -346,3 +313,6 @@ class Profiles(Protocol):
 
     def names(self) -> Sequence[str]:
         """Return the names of the sources that have a profile."""
+
+    def budgets(self) -> Mapping[str, Budget]:
+        """Return how much may be fetched of each of them."""

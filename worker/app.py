@@ -100,6 +100,7 @@ def build_context() -> Context:
         store=store,
         stream=stream,
         scales=LedgerScales(stream, store),
+        frontier=store,
         fetcher=open_fetcher(settings),
         gate=open_gate(rt, clock),
         manners=Manners(store, settings.user_agent),

@@ -81,7 +81,7 @@ def test_a_host_whose_items_are_all_in_hand_or_later_is_not_told(store: SqlStore
 
 def shares(store: SqlStore, wanted: dict[str, int], **changes: Any) -> list[str]:
     common: dict[str, Any] = {"budgets": {}, "run": RUN, "lease_us": 10 * SECOND, "now": NOW}
-    return keys(store.claim_shares(shares={("s", host): n for host, n in wanted.items()}, **(common | changes)))
+    return keys(store.claim_items(shares={("s", host): n for host, n in wanted.items()}, **(common | changes)))
 
 
 def test_as_many_are_claimed_of_each_host_as_it_may_be_asked_for(store: SqlStore) -> None:
@@ -113,7 +113,7 @@ def test_a_big_host_starves_none_of_the_others(store: SqlStore) -> None:
     for _ in range(12):
         found = store.hosts_due(after=after, limit=8, **common)
         after = (found[-1].source, found[-1].host)
-        leases = store.claim_shares(shares={(one.source, one.host): 1 for one in found}, lease_us=SECOND, **common)
+        leases = store.claim_items(shares={(one.source, one.host): 1 for one in found}, lease_us=SECOND, **common)
         assert len(leases) == 8
         rounds.append({one.host for one in leases})
     served = Counter(host for one in rounds for host in one)
@@ -177,7 +177,7 @@ def test_a_budget_that_is_not_enough_for_all_hosts_is_shared_among_them(store: S
     on_hosts(store, "abc", each=5)
     on_hosts(store, "abc", each=5, source="t")
     wanted = {(source, host): 5 for source in "st" for host in "abc"}
-    leases = store.claim_shares(shares=wanted, budgets={"s": Budget(7)}, run=RUN, lease_us=SECOND, now=NOW)
+    leases = store.claim_items(shares=wanted, budgets={"s": Budget(7)}, run=RUN, lease_us=SECOND, now=NOW)
     assert Counter(one.host for one in leases if one.source == "s") == {"a": 3, "b": 2, "c": 2}
     assert Counter(one.host for one in leases if one.source == "t") == {"a": 5, "b": 5, "c": 5}
 

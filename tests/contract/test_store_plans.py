@@ -75,7 +75,7 @@ def test_what_the_fetch_task_does_reads_no_table_whole_as_it_is_planned_while_th
         token="r/1/a", lease_until=1,
     )  # fmt: skip
     store.hosts_due(after=("s", "h1"), limit=3, run="r", budgets={}, now=NOW)
-    store.claim_shares(shares={("s", f"h{n}"): n for n in range(3)}, budgets={}, run="r", lease_us=1, now=NOW)
+    store.claim_items(shares={("s", f"h{n}"): n for n in range(3)}, budgets={}, run="r", lease_us=1, now=NOW)
     store.settle_items([ItemUnchanged(lease, None, None, None)], worker="w", now=NOW)
     with store._driver.transaction() as tx:
         connection = tx.session
@@ -102,7 +102,7 @@ def test_what_the_fetch_task_does_reads_no_table_whole_in_sqlite(tmp_path: Path)
     connection.set_trace_callback(asked.append)
     (place,) = store.hosts_due(after=("s", "h"), limit=3, run="r", budgets={}, now=NOW)
     shares = {(place.source, place.host): 1}
-    (lease,) = store.claim_shares(shares=shares, budgets={}, run="r", lease_us=1, now=NOW)
+    (lease,) = store.claim_items(shares=shares, budgets={}, run="r", lease_us=1, now=NOW)
     store.settle_items([ItemUnchanged(lease, None, None, None)], worker="w", now=NOW)
     connection.set_trace_callback(None)
     plans = [(sql, connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()) for sql in asked if "item" in sql]

@@ -15,6 +15,7 @@ from tasks.base import Context
 from tasks.fetch import fetch_due
 from tasks.ingest import pull
 from tasks.retry import retry_due
+from tasks.steps.page import SourceProfile
 from tests.support.arrivals import NOW, broken, commit, item
 from tests.support.arrivals import page as arrived
 from tests.support.contexts import Shifted, context_of
@@ -23,6 +24,7 @@ from tests.support.crashing import Crash, crashing
 from tests.support.crawl import Crawl
 from tests.support.hosts import Hosts
 from worker.audit import audit
+from worker.sources import SourceProfiles
 from worker.store import FailureFilter
 
 HOUR = 3600.0
@@ -31,7 +33,10 @@ HOUR = 3600.0
 @pytest.fixture
 def ctx(either_crawl: Crawl, tmp_path: Path) -> Iterator[Context]:
     with context_of(either_crawl, tmp_path) as built:
-        yield replace(built, fetcher=Hosts({}, body=page(("The ferry to the island leaves at noon.",), ())))
+        profiles = SourceProfiles({"s": SourceProfile(name="s", delay_seconds=0, concurrency=2)})  # one slot dies
+        yield replace(
+            built, profiles=profiles, fetcher=Hosts({}, body=page(("The ferry to the island leaves at noon.",), ()))
+        )
 
 
 def _dies(ctx: Context, point: str, marker: Path, work: Callable[[Context], object]) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import tasks.base
+from tasks.fetch_ports import ItemEnd, ItemPushed
 from tasks.ports import Entry, Settled, Stream
-from tasks.steps.page import Outcome
+from tasks.steps.page import ItemState, Outcome
 from worker.store import SqlStore
 from worker.store.driver import Driver, Transaction
 
@@ -89,9 +90,11 @@ class CrashingStore(SqlStore):
         with self._commit():
             return super().commit_retry(*what, **how)
 
-    def item_pushed(self, *what: Any, **how: Any) -> bool:
+    def settle_items(self, ends: Sequence[ItemEnd], **how: Any) -> list[ItemState | None]:
+        if not any(isinstance(one, ItemPushed) for one in ends):
+            return super().settle_items(ends, **how)
         with self._commit():
-            return super().item_pushed(*what, **how)
+            return super().settle_items(ends, **how)
 
     def _claimed(self, claimed: Sequence[object]) -> None:
         if claimed:
@@ -137,4 +140,5 @@ def crashing(ctx: tasks.base.Context, crash: Crash) -> tasks.base.Context:
     """Return the context with points to die at."""
     assert isinstance(ctx.store, SqlStore)
     stream = cast("Stream", CrashingStream(ctx.stream, crash))
-    return replace(ctx, store=CrashingStore(ctx.store, crash), stream=stream)
+    store = CrashingStore(ctx.store, crash)
+    return replace(ctx, store=store, frontier=store, stream=stream)

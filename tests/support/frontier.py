@@ -27,7 +27,7 @@ def claim(
     common: dict[str, Any] = {"run": run, "budgets": {"s": budget} if budget else {}, "now": now}
     hosts = store.hosts_due(after=None, limit=1000, **common)
     shares = {(one.source, one.host): share for one in hosts}
-    return store.claim_shares(shares=shares, lease_us=lease_us, **common)
+    return store.claim_items(shares=shares, lease_us=lease_us, **common)
 
 
 def only(store: SqlStore, **how: Any) -> ItemLease:

@@ -44,7 +44,7 @@ def recrawl(
 ) -> None:
     """Fetch stored pages of a source again: their items become due now. The workers do it, within its budgets."""
     from tasks.steps.policy import may_fetch
-    from worker.app import open_store, runtime
+    from worker.runtime import open_store, runtime
     from worker.store import ItemFilter
 
     rt = runtime()

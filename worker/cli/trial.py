@@ -14,9 +14,11 @@ from tasks.errors import UsageError
 from worker.cli.output import Json, clean, say, say_json, table
 
 if TYPE_CHECKING:
+    from tasks.fetch_ports import Answer
     from tasks.steps.page import Payload, SourceProfile
     from worker.config import Settings
     from worker.field_tables import Sample
+    from worker.http_fetcher import HttpFetcher
     from worker.sources import SourceProfiles
     from worker.trial import Trial
 
@@ -118,33 +120,58 @@ def _read(bench: _Bench, source: str, file: str, *, url: str | None, content_typ
 
 
 def _fetched(settings: Settings, profile: SourceProfile, url: str) -> Payload:
-    """Fetch a page as a worker would: from the hosts of the source, which are public, at its pace."""
-    from tasks.ports import ItemLease
-    from tasks.steps.canonical import host_of, normal_url
+    """Fetch a page as a worker would: from the hosts of the source, which are public, where robots.txt allows it."""
+    from tasks.errors import Disallowed
+    from tasks.fetch_ports import Fetched
+    from tasks.steps import robots
+    from tasks.steps.canonical import host_of, normal_url, origin_of
     from tasks.steps.page import Payload
-    from worker.fetcher import HttpFetcher
+    from worker.http_client import HttpSettings
+    from worker.http_fetcher import HttpFetcher
 
     normal = normal_url(url)
     if normal is None:
         raise UsageError(f"{url}: only http:// and https:// URLs are fetched")
-    lease = ItemLease(
-        source=profile.name, item_key=normal, item=None, url=normal, host=host_of(normal) or "", depth=0, parent=None,
-        attempts=0, token="", lease_until=0,
-    )  # fmt: skip
     fetcher = HttpFetcher(
-        user_agent=settings.user_agent,
-        timeout_seconds=settings.fetch_timeout_seconds,
-        max_body_bytes=settings.max_body_bytes,
+        HttpSettings(
+            user_agent=settings.user_agent,
+            timeout_seconds=settings.fetch_timeout_seconds,
+            max_body_bytes=settings.max_body_bytes,
+        )
     )
+    hosts = profile.hosts or (host_of(normal) or "",)
     try:
-        answer = fetcher.fetch_all([lease], lambda _: profile)[lease.token]
+        origin = origin_of(normal)
+        told = _answer(fetcher, profile, f"{origin}/robots.txt", None)
+        rules = robots.rules_of(robots.row_of(origin, told, 0), robots.product_token(settings.user_agent))
+        if not rules.allowed(normal):
+            raise Disallowed(f"robots.txt of {origin} does not allow it", url=normal, status=None)
+        answer = _answer(fetcher, profile, normal, hosts)
     finally:
         fetcher.close()
-    if isinstance(answer, Exception):
-        raise answer
+    if not isinstance(answer, Fetched):
+        raise answer if isinstance(answer, Exception) else UsageError(f"{url}: too many redirects")
     return Payload(
         source=profile.name, body=answer.body, url=answer.url, content_type=answer.content_type, status=answer.status
     )
+
+
+def _answer(fetcher: HttpFetcher, profile: SourceProfile, url: str, hosts: tuple[str, ...] | None) -> Answer:
+    """Ask for a URL, and where redirects lead; without ``hosts`` it is a robots.txt, which may be anywhere."""
+    from tasks.crawl import REDIRECTS
+    from tasks.fetch_ports import Redirect, Request
+    from tasks.steps.canonical import host_of
+
+    hops = 0
+    while True:
+        allowed = hosts or (host_of(url) or "",)
+        fetcher.start([Request("page", url, allowed, profile.allow_private_hosts, robots=hosts is None)])
+        while not (ended := fetcher.ended(60)):
+            pass
+        answer = ended[0].answer
+        if not isinstance(answer, Redirect) or hops == REDIRECTS:
+            return answer
+        url, hops = answer.to, hops + 1
 
 
 # --- samples ----------------------------------------------------------------------------------------------------

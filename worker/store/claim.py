@@ -34,7 +34,7 @@ def claim(
     lease_us: int,
     now: int,
 ) -> list[ItemLease]:
-    """Lease due items; see ``Frontier.claim_shares``."""
+    """Lease due items; see ``Frontier.claim_items``."""
     paused = sources_state.paused(tx)
     open_shares = {place: n for place, n in shares.items() if n > 0 and place[0] not in paused}
     wanted: Counter[str] = Counter()

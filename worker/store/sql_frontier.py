@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from tasks.fetch_ports import (
-    Budget,
-    HostDue,
-    HostPause,
-    ItemEnd,
-    ItemFailed,
-    ItemPostponed,
-    ItemPushed,
-    RobotsRow,
-)
-from tasks.ports import FetchFailure, ItemLease
+from tasks.fetch_ports import Budget, HostDue, HostPause, ItemEnd, RobotsRow
+from tasks.ports import ItemLease
 from tasks.steps.page import ItemState
-from worker.store import claim, due, frontier, settle
+from worker.store import claim, due, settle
 from worker.store import hosts as known_hosts
 from worker.store.budgets import Period
 from worker.store.transactions import Transactions
@@ -32,7 +23,7 @@ class SqlFrontier(Transactions):
         period = Period.at(run, now)
         return self._write(lambda tx: due.hosts(tx, after=after, limit=limit, period=period, bounds=budgets, now=now))
 
-    def claim_shares(
+    def claim_items(
         self,
         *,
         shares: Mapping[tuple[str, str], int],
@@ -66,27 +57,3 @@ class SqlFrontier(Transactions):
     def host_pauses(self, hosts: Collection[str], *, now: int) -> Mapping[str, HostPause]:
         """See ``Frontier``."""
         return self._read(lambda tx: known_hosts.pauses(tx, hosts, now))
-
-    # --- the fetch task as it was ----------------------------------------------------------------------------------
-
-    def claim_items(
-        self, *, limit: int, per_host: Mapping[str, int], budgets: Mapping[str, int], run: str, lease_us: int, now: int
-    ) -> list[ItemLease]:
-        """See ``Store``."""
-        return self._write(
-            lambda tx: frontier.claim(
-                tx, limit=limit, per_host=per_host, budgets=budgets, run=run, lease_us=lease_us, now=now
-            )
-        )
-
-    def item_pushed(self, lease: ItemLease, *, entry: str, now: int) -> bool:
-        """See ``Store``."""
-        return self.settle_items([ItemPushed(lease, entry)], worker="", now=now) != [None]
-
-    def item_failed(self, lease: ItemLease, failure: FetchFailure, *, worker: str, now: int) -> ItemState | None:
-        """See ``Store``."""
-        return self.settle_items([ItemFailed(lease, failure)], worker=worker, now=now)[0]
-
-    def item_postponed(self, lease: ItemLease, *, until: int) -> bool:
-        """See ``Store``."""
-        return self.settle_items([ItemPostponed(lease, until)], worker="", now=until - 1) != [None]

@@ -20,13 +20,14 @@ VERSION: Final = 1
 _MOST: Final = 2000
 
 
-def parse_links(payload: Payload, _profile: SourceProfile) -> ParsedPage:
+def parse_links(payload: Payload, profile: SourceProfile) -> ParsedPage:
     """Read a list page. Raises ``Malformed``, ``TooLarge`` above the caps, ``Undecodable``."""
     raw = ascii_compatible(payload.body)
     decode = decoder(raw[: MAX_BYTES + 1], payload.content_type, meta=True)
     page = in_utf8(raw, decode)
-    parts = parts_of(tree_of(page))
-    meta = metadata_of(parts, {}, {}, payload.url)
+    tree = tree_of(page)
+    parts = parts_of(tree)
+    meta = metadata_of(tree, page, parts, payload.url, profile)
     own = canonical_url(payload.url) if payload.url else None
     rows: dict[str, Row] = {}
     for link in parts["a"]:
