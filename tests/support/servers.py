@@ -98,7 +98,7 @@ class Redis(Server):
             **self._options,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        return _started([str(find_program((6, 2))), *words], stdout=subprocess.DEVNULL)
+        return started([str(find_program((6, 2))), *words], stdout=subprocess.DEVNULL)
 
     def answers(self) -> bool:
         with self.client() as client:
@@ -132,7 +132,7 @@ class Postgres(Server):
         groups: list[int] | None = None if user is None else []
         with self._kind.log.open("ab") as log:
             command = [*self._kind.command(), *words]
-            return _started(command, cwd="/", stdout=log, stderr=log, user=user, group=group, extra_groups=groups)
+            return started(command, cwd="/", stdout=log, stderr=log, user=user, group=group, extra_groups=groups)
 
     def answers(self) -> bool:
         return self._kind.answers()
@@ -146,7 +146,7 @@ class Postgres(Server):
         return f"{head.rpartition('/')[0]}/{name}?{query}"
 
 
-def _started(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+def started(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
     """Start a process that does not outlive the test run, even when that is killed."""
     return subprocess.Popen(command, preexec_fn=_die_with_us, **how)  # noqa: PLW1509 (one system call, loaded before)
 
