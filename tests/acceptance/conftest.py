@@ -81,6 +81,7 @@ class Penstock:
         for process in self._running:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
+        for process in self._running:
             try:
                 process.wait(60)
             except subprocess.TimeoutExpired:
