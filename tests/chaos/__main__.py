@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from tests.chaos import chaos, report
+from tests.chaos import chaos, crawl, report
+from tests.chaos.crawl import CrawlOptions
 from tests.chaos.peer import Variant
 from tests.chaos.plan import StoreKind
 from tests.chaos.run import Options, say
@@ -21,31 +22,53 @@ def main() -> int:
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     reports = [_run(given)] if given.store else _both(given)
-    report.write(reports, given.report)
+    report.write(reports, given.report, report.of_crawls if given.crawl else report.markdown)
     say(f"{sum(one['kills_in_all'] for one in reports):,} SIGKILLs; report: {given.report}")
     return 0 if all(one["holds"] for one in reports) else 1
 
 
 def _run(given: argparse.Namespace) -> dict[str, Any]:
+    made = _crawl(given) if given.crawl else _load(given)
+    for one in made["verdicts"]:
+        say(f"{given.store}: {'ok   ' if one['holds'] else 'WRONG'} {one['name']}: {one['seen']}")
+    return made
+
+
+def _load(given: argparse.Namespace) -> dict[str, Any]:
     options = Options(
         store=given.store,
         seed=given.seed,
         seconds=given.seconds,
         rate=given.rate,
-        folder=given.report.with_suffix("") / given.store,
+        folder=_folder(given),
         longest=given.longest,
     )
     say(f"chaos on {options.store}: seed {options.seed}, {options.seconds:.0f} s; logs in {options.folder}")
-    made = chaos.run_plain(options, given.variant) if given.pipeline == "celery" else chaos.run(options)
-    for one in made["verdicts"]:
-        say(f"{options.store}: {'ok   ' if one['holds'] else 'WRONG'} {one['name']}: {one['seen']}")
-    return made
+    return chaos.run_plain(options, given.variant) if given.pipeline == "celery" else chaos.run(options)
+
+
+def _crawl(given: argparse.Namespace) -> dict[str, Any]:
+    options = CrawlOptions(
+        store=given.store,
+        seed=given.seed,
+        items=given.items,
+        hosts=given.hosts,
+        kills=given.kills,
+        every=given.every,
+        folder=_folder(given),
+    )
+    say(f"a crawl on {options.store}: seed {options.seed}, {options.kills} kills; logs in {options.folder}")
+    return crawl.run(options)
+
+
+def _folder(given: argparse.Namespace) -> Path:
+    return Path(given.report.with_suffix("") / given.store)
 
 
 def _both(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Run both stores at the same time, each in a process of its own with its own servers."""
-    options = ("seconds", "rate", "longest", "pipeline", "variant")
-    again = [f"--{name}={getattr(given, name)}" for name in options]
+    options = ("seconds", "rate", "longest", "pipeline", "variant", "items", "hosts", "kills", "every")
+    again = [f"--{name}={getattr(given, name)}" for name in options] + ["--crawl"] * given.crawl
     runs: list[tuple[Path, subprocess.Popen[bytes]]] = []
     try:
         for number, store in enumerate(get_args(StoreKind)):
@@ -71,6 +94,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--longest", type=float, default=15, help="seconds that a fault may last (default %(default)s)")
     parser.add_argument("--pipeline", choices=("penstock", "celery"), default="penstock", help="default %(default)s")
     parser.add_argument("--variant", choices=get_args(Variant), default="tuned", help="of celery, default %(default)s")
+    parser.add_argument("--crawl", action="store_true", help="a crawl instead, whose fetchers are killed")
+    parser.add_argument("--items", type=int, default=5000, help="of a crawl (default %(default)s)")
+    parser.add_argument("--hosts", type=int, default=50, help="of a crawl (default %(default)s)")
+    parser.add_argument("--kills", type=int, default=100, help="of a crawl (default %(default)s)")
+    parser.add_argument("--every", type=float, default=2.0, help="seconds between kills (default %(default)s)")
     parser.add_argument("--report", type=Path, default=Path("var/chaos/report.md"), help="default %(default)s")
     return parser.parse_args()
 

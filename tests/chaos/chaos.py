@@ -107,7 +107,7 @@ def staged(options: Options, pushes: Sequence[Push], make: Make) -> Iterator[tup
     for log in options.folder.glob("*.log"):
         log.unlink()
     with folder_for_servers() as folder, ExitStack() as stack:
-        server, database, store_url, public_store = prepare(options, folder, stack)
+        server, database, store_url, public_store = prepare(options.store, folder, stack)
         pipeline = make(folder, server, public_store, store_url)
         stack.callback(pipeline.close)
         load = Load(envelopes(pushes), pipeline.send, rate=options.rate, seed=options.seed)

@@ -87,9 +87,9 @@ def nothing_lost(end: End) -> tuple[Sequence[str], str]:
     done = {page for entry, (page, _) in acked.items() if entry in settled}
     pages = [str(page) for page in range(len(end.pushes)) if page not in done]
     wrong = [
-        *_named("acknowledged entries without an outcome", missing),
-        *_named("acknowledged entries that were gone while nothing had happened to Redis", end.told.vanished),
-        *_named("pages without an outcome", pages),
+        *named("acknowledged entries without an outcome", missing),
+        *named("acknowledged entries that were gone while nothing had happened to Redis", end.told.vanished),
+        *named("pages without an outcome", pages),
     ]
     return wrong, f"{len(acked):,} acknowledged entries, {len(lost):,} of them lost by Redis itself and pushed again"
 
@@ -108,8 +108,8 @@ def effects_unique(end: End, look: Look, truth: Reference) -> tuple[Sequence[str
         wrong.append(f"{rows:,} deliveries, but the sums say {counted:,}")
     if accepted != of_epoch and "redis_kill" not in end.told.lost.values():
         wrong.append(f"{accepted:,} payloads accepted in the last epoch, but it has {of_epoch:,} outcomes")
-    wrong += _named("items with too many or too few revisions", _differing(revisions, expected))
-    wrong += _named("pages that count their revisions wrongly", _differing(noted, expected))
+    wrong += named("items with too many or too few revisions", _differing(revisions, expected))
+    wrong += named("pages that count their revisions wrongly", _differing(noted, expected))
     return wrong, f"{rows:,} deliveries, {len(noted):,} pages, {sum(revisions.values()):,} revisions"
 
 
@@ -117,10 +117,10 @@ def items_of_pages(look: Look, truth: Reference) -> tuple[Sequence[str], str]:
     items = {row[0] for row in look.rows("SELECT item_key FROM item")}
     pages = {row[0] for row in look.rows("SELECT item_key FROM page")}
     wrong = [
-        *_named("items that no page names", items - truth.named),
-        *_named("items that are missing", truth.named - items),
-        *_named("pages that nobody pushed", pages - truth.texts.keys()),
-        *_named("pages that are missing", truth.texts.keys() - pages),
+        *named("items that no page names", items - truth.named),
+        *named("items that are missing", truth.named - items),
+        *named("pages that nobody pushed", pages - truth.texts.keys()),
+        *named("pages that are missing", truth.texts.keys() - pages),
     ]
     return wrong, f"{len(pages):,} pages name {len(items):,} items"
 
@@ -132,9 +132,9 @@ def only_broken_failed(look: Look, truth: Reference) -> tuple[Sequence[str], str
     innocent = [f"{row[0]} ({row[1]})" for row in rows if row[2] != "resolved" and row[0] not in truth.failed]
     harmful = [f"{row[0]} ({row[1]})" for row in rows if is_poison(row[0]) and row[1] not in CLASSES]
     wrong = [
-        *_named("innocents that failed", innocent),
-        *_named("broken pages not kept", truth.failed - failed),
-        *_named("poison pages with another error", harmful),
+        *named("innocents that failed", innocent),
+        *named("broken pages not kept", truth.failed - failed),
+        *named("poison pages with another error", harmful),
     ]
     poisoned = sum(map(is_poison, failed))
     return (
@@ -173,11 +173,11 @@ def equals_undisturbed(end: End, look: Look) -> tuple[Sequence[str], str]:
     wrong, seen = [], []
     for table, sql in TABLES.items():
         here, there = set(look.rows(sql)), set(other.rows(sql))
-        wrong += _named(f"rows of {table} only here", map(_short, here - there))
-        wrong += _named(f"rows of {table} only without faults", map(_short, there - here))
+        wrong += named(f"rows of {table} only here", map(_short, here - there))
+        wrong += named(f"rows of {table} only without faults", map(_short, there - here))
         seen.append(f"{table} {len(here):,}")
     other.close()
-    wrong += _named(
+    wrong += named(
         "exported records that differ", _differing(_exported(end.product.store_url), _exported(end.undisturbed))
     )
     return wrong, "the same rows: " + ", ".join(seen)
@@ -198,7 +198,7 @@ def _short(row: Row) -> str:
     return repr(row)[:300]
 
 
-def _named(what: str, found: Iterable[str]) -> list[str]:
+def named(what: str, found: Iterable[str]) -> list[str]:
     each = sorted(found)
     more = ", …" if len(each) > SHOWN else ""
     return [f"{len(each):,} {what}: {', '.join(each[:SHOWN])}{more}"] if each else []

@@ -6,7 +6,7 @@ import json
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.chaos.faults import BLOCKING, Site
 from tests.chaos.invariants import Verdict
 from tests.chaos.load import Load
 from tests.chaos.run import Course
-from tests.chaos.system import GRACE_SECONDS
+from tests.chaos.system import GRACE_SECONDS, Group
 
 RECOVERY_SECONDS = 60.0
 ABOUT = (
@@ -35,7 +35,7 @@ def verdicts_of_course(course: Course, site: Site) -> list[Verdict]:
     stops = [seconds for group in site.workers.groups for seconds in group.stop_seconds]
     late = [f"{seconds:.0f} s" for seconds in stops if seconds > GRACE_SECONDS]
     codes = [code for group in site.workers.groups for code in group.ended_by_itself]
-    bugs = _bugs(site)
+    bugs = bugs_of(site.workers.groups)
     alone = f"{len(codes)} ended by themselves, with exit codes {codes}" if codes else "none ended by itself"
     seen = f"{len(stops)} stops, the longest took {max(stops, default=0):.1f} s"
     return [
@@ -48,10 +48,10 @@ def verdicts_of_course(course: Course, site: Site) -> list[Verdict]:
     ]
 
 
-def _bugs(site: Site) -> list[str]:
+def bugs_of(groups: Sequence[Group]) -> list[str]:
     """Return what the workers' logs say of errors that nobody expected."""
     found: Counter[str] = Counter()
-    for group in site.workers.groups:
+    for group in groups:
         for line in group.log.read_text(errors="replace").splitlines():
             if match := UNEXPECTED.search(line):
                 found[match[1]] += 1
@@ -137,9 +137,7 @@ def _run(one: Mapping[str, Any]) -> list[str]:
         f"- at rest {one['rest_seconds']:.1f} s after the load",
         *(f"- {name.replace('_', ' ')}: {value}" for name, value in one.get("counted", {}).items()),
         "",
-        "| verdict | holds | seen |",
-        "|---|---|---|",
-        *(f"| {v['name']} | {'yes' if v['holds'] else '**NO**'} | {v['seen']} |" for v in one["verdicts"]),
+        *_verdict_table(one["verdicts"]),
         "",
         "| fault | count | median s | p95 s | max s |",
         "|---|---|---|---|---|",
@@ -150,8 +148,40 @@ def _run(one: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def write(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
+def of_crawls(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Return the reports of several crawls as one page."""
+    judged = "every invariant holds." if all(one["holds"] for one in reports) else "**an invariant is broken.**"
+    kills = sum(one["kills_in_all"] for one in reports)
+    head = ["# Crawls whose fetchers are killed", "", f"{len(reports)} crawls, {kills:,} SIGKILLs: {judged}"]
+    return "\n".join([*head, *(line for one in reports for line in _crawl(one))]) + "\n"
+
+
+def _crawl(one: Mapping[str, Any]) -> list[str]:
+    kills = ", ".join(f"{count:,} {target}" for target, count in sorted(one["kills"].items()))
+    return [
+        "",
+        f"## {one['items']:,} items of {one['hosts']} hosts on {one['store']}, seed {one['seed']}",
+        "",
+        f"- SIGKILLs: {one['kills_in_all']:,} ({kills}), {one['kills_that_cost_leases']:,} of them with items in hand",
+        f"- leases that were lost: {one['leases_lost']:,}",
+        f"- {one['seconds']:.0f} s",
+        "",
+        *_verdict_table(one["verdicts"]),
+    ]
+
+
+def _verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        "| verdict | holds | seen |",
+        "|---|---|---|",
+        *(f"| {v['name']} | {'yes' if v['holds'] else '**NO**'} | {v['seen']} |" for v in verdicts),
+    ]
+
+
+def write(
+    reports: Sequence[Mapping[str, Any]], path: Path, page: Callable[[Sequence[Mapping[str, Any]]], str] = markdown
+) -> None:
     """Write ``path`` as Markdown, and the same as JSON beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(markdown(reports))
+    path.write_text(page(reports))
     path.with_suffix(".json").write_text(json.dumps(list(reports), indent=2) + "\n")

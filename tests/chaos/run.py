@@ -63,12 +63,12 @@ class Course:
             log.write(line)
 
 
-def prepare(options: Options, folder: Path, stack: ExitStack) -> tuple[Redis, Postgres | None, str, str]:
+def prepare(store: StoreKind, folder: Path, stack: ExitStack) -> tuple[Redis, Postgres | None, str, str]:
     """Start the servers; return them, and the store's URL around and through the network."""
     server = Redis(folder / "redis")
     server.start()
     stack.callback(server.close)
-    if options.store == "sqlite":
+    if store == "sqlite":
         url = f"sqlite:///{folder / 'store.db'}"
         return server, None, url, url
     database = Postgres(folder)
