@@ -63,17 +63,17 @@ def render(bench: Bench, command: str) -> str:
     parts = [
         "# Benchmark",
         f"Made by `{command}`: {bench.pages:,} pages, {_counted(bench.rounds, 'round')}, medians with (least to most).",
-        _table(_machine(bench), ("Machine", "")),
+        table(_machine(bench), ("Machine", "")),
         "## Pages a second",
-        _table(map(_rate_row, by_rate), _RATE_HEAD),
+        table(map(_rate_row, by_rate), _RATE_HEAD),
         _chart("pages/s", [(one.peer.name, one.middle("pages_per_s"), "{:,.0f}") for one in by_rate]),
         "## CPU, memory and queue",
-        _table(map(_cost_row, by_rate), _COST_HEAD),
+        table(map(_cost_row, by_rate), _COST_HEAD),
         _chart("CPU ms a page", [(one.peer.name, one.middle("cpu_ms"), "{:.3f}") for one in by_rate]),
         "## How it is measured",
         _METHOD.format(processes=PROCESSES, share="all" if share >= 1 else f"{share:.0%}"),
         "## The peers",
-        _table(((one.peer.name, one.peer.settings) for one in bench.results), ("Peer", "Settings")),
+        table(((one.peer.name, one.peer.settings) for one in bench.results), ("Peer", "Settings")),
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
@@ -124,7 +124,8 @@ def _chart(title: str, bars: Sequence[tuple[str, float, str]]) -> str:
     return "\n".join(["```text", title, *lines, "```"])
 
 
-def _table(rows: Iterable[Sequence[str]], head: Sequence[str]) -> str:
+def table(rows: Iterable[Sequence[str]], head: Sequence[str]) -> str:
+    """Return a table in Markdown, with names on the left and numbers on the right."""
     numbers = ["---" if at == 0 or len(head) == 2 else "---:" for at in range(len(head))]  # noqa: PLR2004 (name and text)
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, numbers, *rows))
 

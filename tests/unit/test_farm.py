@@ -42,12 +42,8 @@ def test_all_of_a_site_is_reached_from_its_root() -> None:
     assert found.gone == {SITE.item(number) for number in range(13, 80, 13)} - found.disallowed
     assert found.disallowed
     assert all(item.endswith("7") for item in found.disallowed)
-    named = {item for page in found.pages for item in SITE.named(int(item_number(page)))}
-    assert named | {SITE.item(ROOT)} == found.pages | found.gone | found.disallowed
-
-
-def item_number(item: str) -> int:
-    return int(item) % PLACES
+    named = {item for page in found.pages for item in SITE.named(int(page) % PLACES)}
+    assert named == (found.pages | found.gone | found.disallowed) - {SITE.item(ROOT)}
 
 
 def test_a_host_without_robots_txt_for_want_of_a_server_has_no_page_but_what_was_given() -> None:

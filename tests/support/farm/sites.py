@@ -82,11 +82,11 @@ class Site:
         return 0 <= number < self.items and not is_gone
 
     def named(self, number: int) -> list[str]:
-        """Return what a page names: its own children, so that all is reached, and others of the site."""
+        """Return what a page names: its own children, so that all is reached, and others of the site, not the root."""
         begin, count = (1, self.first) if number == ROOT else (1 + self.first + (number - 1) * self.fan, self.fan)
         children = range(min(begin, self.items), min(begin + count, self.items))
         rng = random.Random(self.seed * PLACES + number)
-        others = (int(rng.random() * self.items) for _ in range(max(0, NAMED - len(children))))
+        others = (1 + int(rng.random() * (self.items - 1)) for _ in range(max(0, NAMED - len(children))))
         return [self.item(one) for one in dict.fromkeys((*children, *others)) if one != number]
 
     def page(self, item: str) -> bytes:
