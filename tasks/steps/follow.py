@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeAlias
 from urllib.parse import quote
 
 from tasks.steps.canonical import bounded_key, canonical_url, host_of, normal_url
 from tasks.steps.hosts import host_allowed
 from tasks.steps.page import Bound, DiscoveredItem, ItemState, ParsedPage, Payload, SourceProfile
 from tasks.steps.related import ids_of
+from tasks.steps.trap import trap
+
+_Routes: TypeAlias = tuple[str | None, tuple[str, ...]]  # the source's template, and its hosts
 
 _SLOT: Final = "{id}"
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")  # stands in any URL as it is
@@ -25,7 +28,8 @@ def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tupl
     """Return every related item once, in the order of the page, without the page itself.
 
     ``UNROUTABLE``: the source has no template and the item is no URL, or it leads to no http(s) URL or to a host that
-    the source does not allow. ``BOUNDED``: beyond the source's depth or per-page bound. Else ``DUE``.
+    the source does not allow. ``BOUNDED``: beyond the source's depth or per-page bound, or a URL that looks like one of
+    endlessly many (see ``trap``). Else ``DUE``.
     """
     items = dict.fromkeys(ids_of(page.related))
     if payload.item is not None:
@@ -38,7 +42,8 @@ def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tupl
     too_deep = depth > profile.max_depth
     allowed = 0 if too_deep else profile.max_items_per_page
     beyond: Bound = "depth" if too_deep else "page"
-    due, bounded = (_descriptions(template, hosts, depth, bound) for bound in (None, beyond))
+    year = payload.fetched_at.year if payload.fetched_at else None
+    due, bounded = (_descriptions((template, hosts), depth, bound, year) for bound in (None, beyond))
     if len(items) <= allowed:
         return tuple(map(due.__getitem__, items))
     named = list(items)
@@ -59,13 +64,16 @@ class _Descriptions(dict[str, DiscoveredItem]):
 
     kept: ClassVar[int] = 0  # by all of them
 
-    def __init__(self, template: str | None, hosts: tuple[str, ...], depth: int, bound: Bound | None) -> None:
+    def __init__(self, routes: _Routes, depth: int, bound: Bound | None, year: int | None) -> None:
         super().__init__()
-        self._template, self._hosts, self._depth, self._bound = template, hosts, depth, bound
+        self._template, self._hosts = routes
+        self._depth, self._bound, self._year = depth, bound, year
 
     def __missing__(self, item: str) -> DiscoveredItem:
         url, host = item_location(item, self._template, self._hosts)
         bound = self._bound if url else None
+        if url and self._template is None and trap(url, self._year):
+            bound = "trap"
         state = ItemState.UNROUTABLE if url is None else ItemState.BOUNDED if bound else ItemState.DUE
         made = DiscoveredItem(
             item_key=bounded_key(item), item=item, url=url, host=host, depth=self._depth, state=state, bound=bound
@@ -80,8 +88,8 @@ class _Descriptions(dict[str, DiscoveredItem]):
 
 
 @functools.lru_cache(maxsize=_MEMOS)
-def _descriptions(template: str | None, hosts: tuple[str, ...], depth: int, bound: Bound | None) -> _Descriptions:
-    return _Descriptions(template, hosts, depth, bound)
+def _descriptions(routes: _Routes, depth: int, bound: Bound | None, year: int | None) -> _Descriptions:
+    return _Descriptions(routes, depth, bound, year)
 
 
 def item_location(item: str, item_url: str | None, hosts: Iterable[str] = ()) -> tuple[str | None, str | None]:

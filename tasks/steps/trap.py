@@ -17,15 +17,14 @@ MOST_REPEATS: Final = 3  # of one segment; /2024/05/05/ is a date
 MOST_PARAMETERS: Final = 12
 YEARS_AHEAD: Final = 2
 
-_US_A_YEAR: Final = 31_557_600_000_000
 _YEAR: Final = re.compile(r"(?<![0-9])((?:19|20|21)[0-9]{2})(?:[-/]?(?:0[1-9]|1[0-2])(?![0-9])|(?=[&/?]|$))")
 _OF_CALENDARS: Final = re.compile(
     r"(?:^|[/?&_-])(?:calend[ae]r|kalender|calendrier|calendario|year|date|month|day|week)", re.IGNORECASE
 )
 
 
-def trap(url: str, now: int) -> str | None:
-    """Return why a URL looks like one of endlessly many, None where it does not. ``now`` is in microseconds."""
+def trap(url: str, year: int | None) -> str | None:
+    """Return why a URL looks like one of endlessly many, None where it does not; ``year`` is when it was found."""
     if len(url) > MOST_CHARACTERS:
         return f"longer than {MOST_CHARACTERS} characters"
     parts = urlsplit(url)
@@ -37,7 +36,7 @@ def trap(url: str, now: int) -> str | None:
         return f"repeats {most[0][:40]!r}"
     if parts.query.count("&") >= MOST_PARAMETERS:
         return f"more than {MOST_PARAMETERS} parameters"
-    return _of_a_calendar(f"{parts.path}?{parts.query}", 1970 + now // _US_A_YEAR)
+    return None if year is None else _of_a_calendar(f"{parts.path}?{parts.query}", year)
 
 
 def _of_a_calendar(rest: str, year: int) -> str | None:

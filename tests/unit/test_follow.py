@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -138,3 +139,17 @@ def test_a_delay_is_within_its_jitter_and_cap(attempt: int, base: int, cap: int,
 def test_delays_double_until_the_cap() -> None:
     delays = [backoff_us(attempt, base_us=1_000, cap_us=6_000, draw=0.5) for attempt in range(5)]
     assert delays == [500, 1_000, 2_000, 3_000, 3_000]
+
+
+def test_a_url_of_endlessly_many_is_bounded_and_says_why() -> None:
+    site = "https://quay.example"
+    profile = SourceProfile(name="s", hosts=("quay.example",), max_depth=1)
+    named = [f"{site}/a", f"{site}/x/y/x/y/x/y/x/y", f"{site}/calendar/2040/01"]
+    at = datetime(2024, 5, 6, tzinfo=UTC)
+    payload = Payload(source="s", body=b"", url=f"{site}/", fetched_at=at)
+    page = ParsedPage(parser="p", parser_version=1, related=[Related(id=one) for one in named])
+    assert [(one.state, one.bound) for one in discover(page, payload, profile)] == [
+        (ItemState.DUE, None),
+        (ItemState.BOUNDED, "trap"),
+        (ItemState.BOUNDED, "trap"),
+    ]

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.steps.trap import trap
 
-NOW = 1_714_980_000_000_000  # May 2024
+YEAR = 2024
 SITE = "https://quay.example"
 
 
@@ -24,7 +24,7 @@ SITE = "https://quay.example"
     ],
 )
 def test_endless_urls_are_told(path: str, reason: str) -> None:
-    found = trap(SITE + path, NOW)
+    found = trap(SITE + path, YEAR)
     assert found is not None
     assert reason in found or path.startswith("/x/")
 
@@ -45,4 +45,8 @@ def test_endless_urls_are_told(path: str, reason: str) -> None:
     ],
 )
 def test_what_a_site_really_has_is_none(path: str) -> None:
-    assert trap(SITE + path, NOW) is None
+    assert trap(SITE + path, YEAR) is None
+
+
+def test_without_a_time_no_calendar_is_far_away() -> None:
+    assert trap(f"{SITE}/calendar/2031/05", None) is None
