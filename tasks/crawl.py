@@ -78,6 +78,7 @@ class Job:
     origin: str = ""  # whose robots.txt it is
     hops: tuple[str, ...] = ()  # the URLs before this one
     slot: Slot | None = None
+    held_since: int = 0  # since when it waits for a slot
 
     @property
     def host(self) -> str:
@@ -100,6 +101,10 @@ class Crawl:
     def in_hand(self) -> int:
         """Return how many requests are under way or wait to be."""
         return len(self._under_way) + sum(map(len, self._held.values())) + sum(map(len, self._unread.values()))
+
+    def holds(self) -> bool:
+        """Tell whether something waits for a slot."""
+        return bool(self._held)
 
     # --- taking ---------------------------------------------------------------------------------------------------
 
@@ -173,7 +178,7 @@ class Crawl:
             return []
         grants = self.ctx.gate.admit(wanted, horizon_us=HORIZON_US)
         for grant in grants:
-            if grant.again_at:
+            if grant.again_at and grant.reason != "concurrency":  # that may end at any moment, and by us
                 self.ctx.manners.close(grant.host, grant.again_at)
         return [grant.slots for grant in grants]
 
@@ -185,11 +190,17 @@ class Crawl:
             jobs = self._held[host]
             for slot in slots:
                 self._place(jobs.popleft(), now, slot)
-            again_at = self.ctx.manners.opens(host)
-            if jobs and again_at > now + HELD_US:
-                self._put_back(jobs, again_at)
+            if jobs and (until := self._too_long(host, jobs[0], now)):
+                self._put_back(jobs, until)
                 jobs.clear()
         self._held = defaultdict(deque, {host: jobs for host, jobs in self._held.items() if jobs})
+
+    def _too_long(self, host: str, first: Job, now: int) -> int:
+        """Return until when to give back what waits for a slot of a host; 0: it may still wait."""
+        opens_at = self.ctx.manners.opens(host)
+        if opens_at > now + HELD_US:
+            return opens_at
+        return now + HELD_US if now - first.held_since > HELD_US else 0
 
     def _wanted_of(self, jobs: Sequence[Job]) -> Wanted:
         return self._wanted(jobs[0].host, jobs[0].url, jobs[0].profile, len(jobs))
@@ -222,6 +233,7 @@ class Crawl:
             self._unused([slot])
             self._end(job, Disallowed(f"robots.txt of {origin} does not allow it", url=job.url, status=None), now)
         elif slot is None:
+            job.held_since = now
             self._held[job.host].append(job)
         else:
             self._begin(job, slot)

@@ -57,13 +57,14 @@ def _run(ctx: Context, crawl: Crawl, ends: float) -> None:
             claimed = crawl.take()
             if not claimed and not crawl.in_hand() and not _soon(ctx):
                 return
-            look_at = now + (LOOK_SECONDS if claimed else IDLE_SECONDS)
-        ended = ctx.fetcher.ended(min(LOOK_SECONDS, max(0.0, look_at - now)))
+            look_at = now + (LOOK_SECONDS if claimed or crawl.holds() else IDLE_SECONDS)
+        ended = ctx.fetcher.ended(LOOK_SECONDS if now >= ends else min(LOOK_SECONDS, max(0.0, look_at - now)))
         if ended and ctx.fetcher.under_way():
             ctx.wait(GATHER_SECONDS)
             ended += ctx.fetcher.ended(0)
         if ended:
             crawl.settle(ended)
+            look_at = min(look_at, now + LOOK_SECONDS)
     crawl.settle(ctx.fetcher.ended(0))
 
 

@@ -121,12 +121,12 @@ def test_a_big_host_starves_none_of_the_others(store: SqlStore) -> None:
     assert sum(served.values()) == 96
 
 
-def test_two_workers_never_claim_the_same_item(store_url: str, store: SqlStore) -> None:
+def test_two_workers_never_claim_the_same_item(made_url: str, store: SqlStore) -> None:
     names(store, *(item(str(n), host=f"h{n % 5}") for n in range(200)))
     found: list[str] = []
 
     def work() -> None:
-        own = open_store(store_url)
+        own = open_store(made_url)
         while leases := claim(own, 4):
             found.extend(keys(leases))
         own.close()
@@ -197,12 +197,12 @@ def test_failures_that_do_not_count_are_given_back_to_the_budget_and_others_are_
     assert len(claim(store, budget=Budget(2))) == 1
 
 
-def test_workers_that_claim_at_the_same_time_keep_to_the_budget_together(store_url: str, store: SqlStore) -> None:
+def test_workers_that_claim_at_the_same_time_keep_to_the_budget_together(made_url: str, store: SqlStore) -> None:
     names(store, *(item(str(n), host=f"h{n % 5}") for n in range(60)))
     found: list[str] = []
 
     def work() -> None:
-        own = open_store(store_url)
+        own = open_store(made_url)
         for _ in range(12):
             found.extend(keys(claim(own, 1, budget=Budget(31, 40))))
         own.close()
