@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.fetch_ports import Budget, HostDue, HostPause, ItemEnd, ItemFailed, ItemPostponed, ItemPushed
+from tasks.fetch_ports import Budget, Frontier, HostDue, HostPause, ItemEnd, ItemFailed, ItemPostponed, ItemPushed
 from tasks.steps.page import ItemState
 from tests.support.arrivals import NOW, SECOND, broken, commit, item, page
 from tests.support.frontier import RUN, claim, failed, fetch_failure, keys, names, only, postponed, pushed, row_of
@@ -18,7 +18,7 @@ LATER = NOW + 100 * SECOND
 DAY = 86_400 * SECOND
 
 
-def hosts(store: SqlStore, after: tuple[str, str] | None = None, limit: int = 100, **changes: Any) -> list[str]:
+def hosts(store: Frontier, after: tuple[str, str] | None = None, limit: int = 100, **changes: Any) -> list[str]:
     common: dict[str, Any] = {"run": RUN, "budgets": {}, "now": NOW}
     found = store.hosts_due(after=after, limit=limit, **(common | changes))
     return [one.host for one in found]

@@ -108,16 +108,17 @@ def settle(tx: Transaction, ends: Sequence[ItemEnd], *, worker: str, now: int) -
     held = {row[0]: _Held(*row[1:]) for row in tx.read(_HOLD, sorted({_held_by(one.lease) for one in ends}))}
     mine = {one.lease.token: one for one in ends if one.lease.token in held}
     failed = [_failed(one, held[token], now) for token, one in mine.items() if isinstance(one, ItemFailed)]
-    states = {token: _state(one, now) for token, one in mine.items()} | {one.lease.token: one.state for one in failed}
+    unchanged = [one for one in mine.values() if isinstance(one, ItemUnchanged)]
     _push(tx, [one for one in mine.values() if isinstance(one, ItemPushed)], now)
     _postpone(tx, [one for one in mine.values() if isinstance(one, ItemPostponed)], now)
-    unchanged = [one for one in mine.values() if isinstance(one, ItemUnchanged)]
     _keep(tx, unchanged, held, now)
     seen = {of_page[one.lease.token] for one in unchanged if one.lease.token in of_page}
     _see_again(tx, {identity: stored[identity] for identity in seen}, now)
     failures.resolve(tx, {_identity(one.lease): now for one in unchanged}, now)
     _fail(tx, failed, of_page, worker, now)
     give_back(tx, Counter((Period.of(one.lease.token), one.lease.source) for one in mine.values() if _is_free(one)))
+    states = {one.lease.token: one.state for one in failed}
+    states |= {token: _state(one, now) for token, one in mine.items() if not isinstance(one, ItemFailed)}
     return [states.get(one.lease.token) for one in ends]
 
 
@@ -138,14 +139,12 @@ def _is_free(end: ItemEnd) -> bool:
     return isinstance(end, ItemPostponed) or (isinstance(end, ItemFailed) and not end.failure.counts)
 
 
-def _state(end: ItemEnd, now: int) -> ItemState:
+def _state(end: ItemPushed | ItemUnchanged | ItemPostponed, now: int) -> ItemState:
     match end:
         case ItemPushed():
             return ItemState.PUSHED
         case ItemUnchanged():
             return ItemState.FETCHED
-        case ItemFailed():
-            return ItemState.FAILED
         case ItemPostponed():
             return state_at(end.until, now)
 
