@@ -10,7 +10,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -34,6 +34,7 @@ from tasks.fetch_ports import (
     Answered,
     Done,
     Fetched,
+    HostDue,
     HostPause,
     ItemEnd,
     ItemFailed,
@@ -66,6 +67,9 @@ HOSTS: Final = 500  # that one look takes in
 PUSH_BYTES: Final = 8_388_608  # of bodies, in one push
 ROBOTS_BYTES: Final = 786_432  # of which ``steps.robots`` takes the first 500 KiB (RFC 9309, section 2.5)
 _OVERLOADED: Final = frozenset({429, 502, 503, 504})
+
+
+Place: TypeAlias = tuple[str, str]  # a source, and a host
 
 
 @dataclass(slots=True, eq=False)
@@ -135,7 +139,7 @@ class Crawl:
         manners.load((origin_of(one.url) for one in due), now)
         pauses = ctx.frontier.host_pauses({one.host for one in due}, now=now)
         wanted: list[Wanted] = []
-        shared: list[tuple[str, str]] = []
+        shared: list[Place] = []
         for one in due:
             profile = ctx.profiles.get(one.source)
             count = min(profile.concurrency, room)
@@ -146,7 +150,7 @@ class Crawl:
             shared.append((one.source, one.host))
             until = pauses[one.host].until if one.host in pauses else 0
             wanted.append(self._wanted(one.host, one.url, profile, count, until=until))
-        slots = self._admit(wanted)
+        slots = self._heeding(shared, self._admit(wanted), due, now)
         shares = {pair: len(granted) for pair, granted in zip(shared, slots, strict=True) if granted}
         leases = self._lease(shares, now)
         free = {pair: list(granted) for pair, granted in zip(shared, slots, strict=True)}
@@ -156,7 +160,21 @@ class Crawl:
         self._unused(chain.from_iterable(free.values()))
         return len(leases)
 
-    def _lease(self, shares: Mapping[tuple[str, str], int], now: int) -> list[ItemLease]:
+    def _heeding(
+        self, shared: Sequence[Place], slots: Sequence[tuple[Slot, ...]], due: Sequence[HostDue], now: int
+    ) -> list[tuple[Slot, ...]]:
+        """Return the slots but those of hosts whose robots.txt is known by now: their pace may be another one."""
+        manners = self.ctx.manners
+        unread = {one.host: origin_of(one.url) for one in due if manners.known(origin_of(one.url), now) is None}
+        granted = {host for (_, host), some in zip(shared, slots, strict=True) if some}
+        manners.load({unread[host] for host in granted & unread.keys()}, now)
+        late = {host for host in granted & unread.keys() if manners.known(unread[host], now) is not None}
+        for (_, host), some in zip(shared, slots, strict=True):
+            if host in late:
+                self._unused(some)
+        return [() if host in late else some for (_, host), some in zip(shared, slots, strict=True)]
+
+    def _lease(self, shares: Mapping[Place, int], now: int) -> list[ItemLease]:
         if not shares:
             return []
         ctx = self.ctx
@@ -184,6 +202,7 @@ class Crawl:
 
     def _admit_held(self, now: int) -> None:
         """Begin what waits for its host's next slot; give back what would have to wait for long."""
+        self._read_anew(now)
         hosts = [host for host, jobs in self._held.items() if jobs]
         wanted = [self._wanted_of(jobs) for jobs in map(self._held.__getitem__, hosts)]
         for host, slots in zip(hosts, self._admit(wanted), strict=True):
@@ -194,6 +213,16 @@ class Crawl:
                 self._put_back(jobs, until)
                 jobs.clear()
         self._held = defaultdict(deque, {host: jobs for host, jobs in self._held.items() if jobs})
+
+    def _read_anew(self, now: int) -> None:
+        """Go on with what waits for a robots.txt that another process has read meanwhile."""
+        asking = [job for jobs in self._held.values() for job in jobs if job.lease is None]
+        self.ctx.manners.load((job.origin for job in asking), now)
+        for job in asking:
+            if self.ctx.manners.known(job.origin, now) is not None:
+                self._held[job.host].remove(job)
+                for waiting in self._unread.pop(job.origin, ()):
+                    self._place(waiting, now)
 
     def _too_long(self, host: str, first: Job, now: int) -> int:
         """Return until when to give back what waits for a slot of a host; 0: it may still wait."""
@@ -289,14 +318,17 @@ class Crawl:
         """Settle requests that ended: push what they brought, note the rest, and go on with what is not at its end."""
         now = self.ctx.clock.now_us()
         jobs = [(self._under_way.pop(one.request.token), one) for one in ended]
+        for job, one in jobs:
+            if _is_rules(job, one.answer):  # before the next slot is to be had, so that nobody asks for them twice
+                self._learn(job, one.answer, now)
         self._slot_ends += (_slot_end(job, one) for job, one in jobs)
         down = self._report(now)
         pages: list[tuple[Job, Fetched]] = []
         for job, one in jobs:
             answer = one.answer
-            if job.lease is None and not _leads_on(job, answer):
-                self._learn(job, answer, now)
-            elif isinstance(answer, Redirect):
+            if _is_rules(job, answer):
+                continue
+            if isinstance(answer, Redirect):
                 self._place(_moved(job, answer), now)
             elif isinstance(answer, Fetched):
                 pages.append((job, answer))
@@ -482,9 +514,9 @@ def _says(answer: Answer) -> Answered:
     return Answered.UNUSED if isinstance(answer, Unsafe) else Answered.OK
 
 
-def _leads_on(job: Job, answer: Answer) -> bool:
-    """Tell whether a robots.txt is to be looked for elsewhere; the sixth redirect says that there is none."""
-    return isinstance(answer, Redirect) and len(job.hops) < REDIRECTS
+def _is_rules(job: Job, answer: Answer) -> bool:
+    """Tell whether this is what a robots.txt came to, and not where else it is, which the sixth redirect is not."""
+    return job.lease is None and not (isinstance(answer, Redirect) and len(job.hops) < REDIRECTS)
 
 
 def _moved(job: Job, answer: Redirect) -> Job:

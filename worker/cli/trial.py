@@ -121,7 +121,7 @@ def _read(bench: _Bench, source: str, file: str, *, url: str | None, content_typ
 
 def _fetched(settings: Settings, profile: SourceProfile, url: str) -> Payload:
     """Fetch a page as a worker would: from the hosts of the source, which are public, where robots.txt allows it."""
-    from tasks.errors import Disallowed
+    from tasks.errors import Disallowed, HostDown, Unsafe
     from tasks.fetch_ports import Fetched
     from tasks.steps import robots
     from tasks.steps.canonical import host_of, normal_url, origin_of
@@ -143,6 +143,8 @@ def _fetched(settings: Settings, profile: SourceProfile, url: str) -> Payload:
     try:
         origin = origin_of(normal)
         told = _answer(fetcher, profile, f"{origin}/robots.txt", None)
+        if isinstance(told, Unsafe | HostDown):
+            raise told
         rules = robots.rules_of(robots.row_of(origin, told, 0), robots.product_token(settings.user_agent))
         if not rules.allowed(normal):
             raise Disallowed(f"robots.txt of {origin} does not allow it", url=normal, status=None)
