@@ -23,6 +23,11 @@ from worker.store.driver import statement
 LATER = NOW + SECOND
 # Takes a store back to r0005, which had no near-duplicates, with all its pages.
 _UNDO = (
+    "DROP TABLE host_pause",
+    "DROP TABLE robots",
+    "DROP TABLE day_fetch",
+    "DROP INDEX item_scheduled",
+    *(f"ALTER TABLE item DROP COLUMN {name}" for name in ("recrawl_us", "checked_at", "gone_at", "bound")),
     "DROP TABLE source_profile",
     "ALTER TABLE revision DROP COLUMN profile_version",
     "DROP TABLE near_key",
