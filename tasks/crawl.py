@@ -53,7 +53,7 @@ from tasks.steps.backoff import backoff_us
 from tasks.steps.canonical import host_of, origin_of
 from tasks.steps.fingerprint import failure_fingerprint
 from tasks.steps.hosts import target
-from tasks.steps.page import ItemState, Payload, SourceProfile
+from tasks.steps.page import ItemState, Payload, Recrawl, SourceProfile
 from tasks.steps.recrawl import recrawl_of
 
 log = structlog.get_logger("penstock.fetch")
@@ -145,11 +145,11 @@ class Crawl:
             count = min(profile.concurrency, room)
             if not count:
                 break
-            room -= count
             manners.cursor = (one.source, one.host)
             shared.append((one.source, one.host))
             until = pauses[one.host].until if one.host in pauses else 0
-            wanted.append(self._wanted(one.host, one.url, profile, count, until=until))
+            wanted.append(self._wanted(one.url, profile, count, now, until=until))
+            room -= wanted[-1].count
         slots = self._heeding(shared, self._admit(wanted), due, now)
         shares = {pair: len(granted) for pair, granted in zip(shared, slots, strict=True) if granted}
         leases = self._lease(shares, now)
@@ -186,9 +186,12 @@ class Crawl:
             now=now,
         )
 
-    def _wanted(self, host: str, url: str, profile: SourceProfile, count: int, *, until: int = 0) -> Wanted:
-        delay_us = self.ctx.manners.delay_us(origin_of(url), round(profile.delay_seconds * 1_000_000))
-        return Wanted(host, count, delay_us, profile.concurrency, until)
+    def _wanted(self, url: str, profile: SourceProfile, count: int, now: int, *, until: int = 0) -> Wanted:
+        """Return what to ask the gate for; of a host whose robots.txt is not known, that is for one process to read."""
+        origin, manners = origin_of(url), self.ctx.manners
+        delay_us = manners.delay_us(origin, round(profile.delay_seconds * 1_000_000))
+        most = 1 if manners.known(origin, now) is None else profile.concurrency
+        return Wanted(host_of(url) or "", min(count, most), delay_us, most, until)
 
     def _admit(self, wanted: Sequence[Wanted]) -> list[tuple[Slot, ...]]:
         """Ask the gate; remember which hosts need not be asked again for a while."""
@@ -204,7 +207,7 @@ class Crawl:
         """Begin what waits for its host's next slot; give back what would have to wait for long."""
         self._read_anew(now)
         hosts = [host for host, jobs in self._held.items() if jobs]
-        wanted = [self._wanted_of(jobs) for jobs in map(self._held.__getitem__, hosts)]
+        wanted = [self._wanted_of(jobs, now) for jobs in map(self._held.__getitem__, hosts)]
         for host, slots in zip(hosts, self._admit(wanted), strict=True):
             jobs = self._held[host]
             for slot in slots:
@@ -231,8 +234,8 @@ class Crawl:
             return opens_at
         return now + HELD_US if now - first.held_since > HELD_US else 0
 
-    def _wanted_of(self, jobs: Sequence[Job]) -> Wanted:
-        return self._wanted(jobs[0].host, jobs[0].url, jobs[0].profile, len(jobs))
+    def _wanted_of(self, jobs: Sequence[Job], now: int) -> Wanted:
+        return self._wanted(jobs[0].url, jobs[0].profile, len(jobs), now)
 
     def _put_back(self, jobs: Iterable[Job], until: int) -> None:
         """Give items back; with a robots.txt, all that wait for it, as somebody will ask for it again."""
@@ -378,7 +381,7 @@ class Crawl:
         if job.lease is None:
             self._learn(job, answer, now)
         elif isinstance(answer, NotModified):
-            recrawl = recrawl_of(job.lease.url, job.profile)
+            recrawl = _recrawl(job.lease, job.profile)
             self._ends.append(ItemUnchanged(job.lease, answer.etag, answer.last_modified, recrawl))
         else:
             self._ends.append(ItemFailed(job.lease, self._failure(job, answer, now, host_down=host_down)))
@@ -499,7 +502,7 @@ def _slot_end(job: Job, one: Done) -> SlotEnd:
     assert job.slot is not None  # noqa: S101 (a job under way has one)
     answer = one.answer
     retry_after_us = _asked_us(answer) if isinstance(answer, Exception) else 0
-    return SlotEnd(job.slot, _says(answer), one.latency_us, retry_after_us)
+    return SlotEnd(job.slot, _says(answer), one.latency_us, one.late_us, retry_after_us)
 
 
 def _says(answer: Answer) -> Answered:
@@ -526,6 +529,12 @@ def _moved(job: Job, answer: Redirect) -> Job:
 def _lease_of(job: Job) -> ItemLease:
     assert job.lease is not None  # noqa: S101 (its callers have looked)
     return job.lease
+
+
+def _recrawl(lease: ItemLease, profile: SourceProfile) -> Recrawl | None:
+    """Return how soon an unchanged item is fetched again; what is fetched again for no other reason is a list."""
+    found = recrawl_of(lease.url, profile)
+    return found if found or lease.recrawl_us is None else recrawl_of(lease.url, profile, list_of=lease.parent)
 
 
 def _portions(pages: Sequence[tuple[Job, Fetched]]) -> Iterator[list[tuple[Job, Fetched]]]:

@@ -64,6 +64,7 @@ class SlotEnd:
     slot: Slot
     how: Answered
     latency_us: int = 0  # from the request to the head of its answer
+    late_us: int = 0  # how long after its start it was used: the next one is that much later
     retry_after_us: int = 0  # what the host asked for
 
 
@@ -168,6 +169,7 @@ class Done:
     request: Request
     answer: Answer
     latency_us: int
+    late_us: int = 0  # how long after the start of its slot it was made
 
 
 class Fetcher(Protocol):
@@ -203,6 +205,17 @@ class HostDue:
 
 
 @dataclass(frozen=True, slots=True)
+class Planted:
+    """A start URL as the frontier has it."""
+
+    source: str
+    item_key: str
+    url: str
+    host: str
+    every: int  # microseconds
+
+
+@dataclass(frozen=True, slots=True)
 class RobotsRow:
     """What is known of an origin's robots.txt."""
 
@@ -218,7 +231,7 @@ class RobotsRow:
 class Budget:
     """How many items of a source may be fetched in a run, and on a day (UTC); None: no bound."""
 
-    run: int
+    run: int | None
     day: int | None = None
 
 
@@ -293,6 +306,12 @@ class Frontier(Protocol):
         """Note how leases ended; return each item's state, None where the lease was lost and nothing was noted.
 
         An item that is to be fetched again by itself is not given up by a failure, but waits as long as it did before.
+        """
+
+    def plant(self, starts: Sequence[Planted], *, now: int) -> int:
+        """Make start URLs due that are new, that were given up their interval ago, or that wait for longer than it.
+
+        Returns how many.
         """
 
     def robots(self, origins: Collection[str]) -> Mapping[str, RobotsRow]:

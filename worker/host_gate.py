@@ -79,7 +79,7 @@ class HostGate:
         in_order = sorted(ended, key=_last_granted_first)
         args: list[Any] = [self._draw()]
         for one in in_order:
-            args += [one.slot.token, str(one.how), one.latency_us, one.retry_after_us]
+            args += [one.slot.token, str(one.how), one.latency_us, one.late_us, one.retry_after_us]
         answers = self._run(host_scripts.REPORT, self._keys([one.slot.host for one in in_order]), args)
         return [
             HostPause(in_order[at - 1].slot.host, until + self._offset, _REASONS[reason])

@@ -135,10 +135,11 @@ return answers
 )
 
 # KEYS: of each request that ended the hash and the set. ARGV: a draw from 0 to 1, then of each its token, how it ended,
-# its latency, and how long the host asks to be left alone.
+# its latency, how late it began, and how long the host asks to be left alone.
 # Returns the time, then of each host that is to be left alone which one it is, until when, and why.
 # What began before the host last asked us to slow down says nothing of the pace since then. A slot whose time ran out
-# may have been given to somebody else: of a breaker that is open, only its own probe speaks.
+# may have been given to somebody else: of a breaker that is open, only its own probe speaks. From a request that began
+# late on, the next one has its whole distance, unless it was granted before.
 REPORT = (
     _KNOWN
     + """
@@ -152,6 +153,12 @@ end
 local function give_back(host, serial, before, delay)
   if host.serial ~= serial then return end
   host.serial, host.start, host.delay = serial - 1, before, delay
+end
+
+local function begun_late(host, serial, start, late)
+  if host.serial == serial and late > 0 then
+    host.start = math.max(host.start, math.min(start + late, now))
+  end
 end
 
 local function failed(host, probed, at)
@@ -202,7 +209,7 @@ local function answered(host, how, start, latency, asked, at)
 end
 
 for at = 1, #KEYS / 2 do
-  local token, how, latency, asked = unpack(ARGV, 4 * at - 2, 4 * at + 1)
+  local token, how, latency, late, asked = unpack(ARGV, 5 * at - 3, 5 * at + 1)
   local held = call('ZREM', KEYS[2 * at], token) == 1
   if held or how ~= 'unused' then
     local host = read(KEYS[2 * at - 1])
@@ -211,10 +218,13 @@ for at = 1, #KEYS / 2 do
     if how == 'unused' then
       if probed then host.probe = 0 end
       give_back(host, tonumber(serial), tonumber(before), tonumber(delay))
-    elseif how == 'down' then
-      failed(host, probed, at)
     else
-      answered(host, how, tonumber(start), tonumber(latency), tonumber(asked), at)
+      begun_late(host, tonumber(serial), tonumber(start), tonumber(late))
+      if how == 'down' then
+        failed(host, probed, at)
+      else
+        answered(host, how, tonumber(start), tonumber(latency), tonumber(asked), at)
+      end
     end
     write(KEYS[2 * at - 1], host)
   end

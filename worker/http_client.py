@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _FIELDS: Final = 256
 _RESOLVING: Final = 32  # names that are looked up at the same time
 _REST_BYTES: Final = 65_536  # of a body that nobody wants, read so that its connection can be used again
 _REST_SECONDS: Final = 1.0
+_US: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,10 @@ class HttpClient:
         except PenstockError as error:
             answer = error
         response = exchange.response
-        latency = response.latency if response else self.loop.time() - exchange.begun
-        return Done(request, answer, round(latency * 1_000_000))
+        if response is None:
+            return Done(request, answer, round((self.loop.time() - exchange.begun) * _US))
+        sent_at = time.time_ns() / 1000 - (self.loop.time() - response.sent) * _US
+        return Done(request, answer, round(response.latency * _US), max(0, round(sent_at) - request.start))
 
     async def close(self) -> None:
         """Close all connections. A name that is being looked up is not waited for."""

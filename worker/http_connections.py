@@ -124,7 +124,8 @@ class Connection(ResponseHandler):
 class Response(aiohttp.ClientResponse):
     """An answer that knows how long it was waited for, and its head."""
 
-    latency = 0.0  # seconds from the request to the head
+    sent = 0.0  # when the request was made, on the loop's clock
+    latency = 0.0  # seconds from then to the head
     head = b""
 
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
@@ -134,14 +135,14 @@ class Response(aiohttp.ClientResponse):
         one that was used before: the host may have closed it meanwhile (RFC 9112, section 9.3.1).
         """
         protocol = connection.protocol
-        sent = self._loop.time()
+        self.sent = self._loop.time()
         try:
             await super().start(connection)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
             if isinstance(protocol, Connection) and (protocol.requests == 1 or protocol.head_bytes):
                 raise Unanswered from error
             raise
-        self.latency = self._loop.time() - sent
+        self.latency = self._loop.time() - self.sent
         if isinstance(protocol, Connection):
             self.head = protocol.head
         return self

@@ -143,6 +143,15 @@ def test_a_slot_that_was_used_gives_no_time_back(gates: Gates) -> None:
     assert starts(gate, wanted()) == [slots[1].start + SECOND]
 
 
+def test_the_next_request_waits_for_its_whole_delay_after_one_that_began_late(gates: Gates) -> None:
+    gate = gates.open()
+    slots = slots_of(gate.admit([wanted(2)], horizon_us=HORIZON))
+    first, second = gates.sleep(3 * SECOND, slots)
+    gate.report(ends([first], late_us=3 * SECOND))  # another was granted after it
+    gate.report(ends([second], late_us=1_800_000))
+    assert starts(gate, wanted()) == [second.start + 2_800_000]
+
+
 def test_a_host_that_the_store_says_is_to_be_left_alone_is(gates: Gates) -> None:
     gate, until = gates.open(), now_us() + 100 * SECOND
     (grant,) = gate.admit([wanted(until=until)], horizon_us=HORIZON)

@@ -113,6 +113,15 @@ def test_latency_is_the_time_from_the_request_to_the_head(site: RawSite, fetcher
     assert all_of(fetcher, [request(site, "/slow")])["/slow"].latency_us >= 200_000
 
 
+def test_how_late_a_request_was_made_is_told(site: RawSite, fetcher: HttpFetcher) -> None:
+    now = time.time_ns() // 1000
+    starts = {"/plain/late": now - 10_000_000, "/plain/soon": now + 300_000}
+    done = all_of(fetcher, [request(site, path, start=start) for path, start in starts.items()])
+    begun = dict(zip(site.targets(), site.begun, strict=True))
+    assert 10_000_000 <= done["/plain/late"].late_us < begun["/plain/late"] * 1e6 - starts["/plain/late"] + 100_000
+    assert 0 <= done["/plain/soon"].late_us < begun["/plain/soon"] * 1e6 - starts["/plain/soon"] + 100_000
+
+
 def test_ended_waits_no_longer_than_it_is_told(site: RawSite, fetcher: HttpFetcher) -> None:
     assert fetcher.ended(0) == []
     fetcher.start([request(site, "/never"), request(site, "/plain")])
