@@ -13,6 +13,7 @@ from tasks.drift import watch_fields
 from tasks.events import Event
 from tasks.notes import note_accepted
 from tasks.pausing import keep_pauses
+from tasks.starts import plant
 
 TIDY_SECONDS = 2.0  # of one round
 AUDIT = "audit"
@@ -39,6 +40,7 @@ def keep(ctx: Context) -> Counter[str]:
     done = Counter(ctx.store.upkeep(now=ctx.clock.now_us()))
     done["items_due_again"] = note_accepted(ctx).items_due_again
     done += keep_pauses(ctx, epoch=ctx.stream.epoch())
+    done["starts_due"] = plant(ctx.frontier, ctx.profiles, now=ctx.clock.now_us())
     done["consumers_forgotten"] = ctx.stream.forget_dead_consumers()
     done += tidy(ctx)
     watch(ctx)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tasks.errors import StreamFull, Transient
+from tasks.starts import plant
 from tasks.steps.parse import PARSER_VERSIONS
 from worker.plugins import load_parsers
 from worker.runtime import Runtime, note_profiles, open_store, open_stream
@@ -34,6 +35,8 @@ def drain(rt: Runtime, roles: Sequence[str], concurrency: int) -> int:
             sys.stderr.write(
                 f"penstock: the profile of {one.source} is another one; tried again: {one.failures:,} failures\n"
             )
+    if "fetch" in roles:
+        plant(store, rt.profiles, now=time.time_ns() // 1000)
     before = Counter(store.counts().outcomes)
     child = Child("worker", penstock("work", "--only", ",".join(roles), "--concurrency", str(concurrency)))
     try:

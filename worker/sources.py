@@ -22,9 +22,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tasks.errors import UsageError
 from tasks.fetch_ports import Budget
+from tasks.steps.canonical import normal_url
 from tasks.steps.hosts import host_allowed
-from tasks.steps.page import SourceProfile
-from tasks.steps.policy import BUDGETS
+from tasks.steps.lists import start_key
+from tasks.steps.page import SourceProfile, Start
+from tasks.steps.policy import BUDGETS, may_fetch
 from worker import plugins
 from worker.field_tables import HtmlTable, JsonTable, Sample, Samples, near
 
@@ -37,6 +39,7 @@ _PARSERS = ("vardump", "html", "json", "feed", "sitemap", "links")
 _NAMES = {"json_": "json"}  # where a field's name in the file is another one
 _DECIDING = ("parser", "timezone", "date_order", "html", "json")  # how a page is read
 _DEFAULT = SourceProfile(name="")
+_LEAST_EVERY_US = 60_000_000
 _DURATION = re.compile(r"([0-9]{1,5})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _EXPECTED = {  # pydantic's error types, in words of the file's author
@@ -115,6 +118,38 @@ def _duration(text: Any) -> int:
 
 
 _Duration = Annotated[int, BeforeValidator(_duration)]
+
+
+def _every(text: Any) -> int:
+    every = _duration(text)
+    if every < _LEAST_EVERY_US:
+        raise ValueError(f"{text!r} is too often: once a minute at most")
+    return every
+
+
+def _page_url(url: str) -> str:
+    found = normal_url(url)
+    if found is None or urlsplit(url).scheme not in {"http", "https"}:
+        raise ValueError(f"{url!r} must be an http:// or https:// URL")
+    return found
+
+
+class _StartTable(BaseModel):
+    """One table ``[[sources.NAME.start]]``: a ``Start``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    url: Annotated[str, AfterValidator(_page_url)]
+    every: Annotated[int, BeforeValidator(_every)]
+    parser: Annotated[str, AfterValidator(_parser)] | None = None
+
+
+_Starts = Annotated[
+    tuple[
+        Annotated[_StartTable, AfterValidator(lambda one: Start(url=one.url, every=one.every, parser=one.parser))], ...
+    ],
+    Strict(strict=False),
+]
 _Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], Strict(strict=False)]
 
 
@@ -127,9 +162,11 @@ class _Table(BaseModel):
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     date_order: Literal["dmy", "mdy"] | None = None
     parser: Annotated[str, AfterValidator(_parser)] | None = None
+    start: _Starts = ()
     item_url: Annotated[str, AfterValidator(_template)] | None = None
     max_depth: int = Field(default=0, ge=0, le=1000)
     max_items_per_page: int = Field(default=50, ge=0)
+    max_items_per_list: int = Field(default=50_000, ge=0)
     max_items_per_run: int = Field(default=10_000, ge=0)
     max_items_per_day: int | None = Field(default=None, ge=0)
     recrawl_min: _Duration | None = None
@@ -258,6 +295,8 @@ def _source(source: str, table: Any) -> _Source | list[str]:
         return [_sentence(place, one) for one in error.errors()]
     told = {_NAMES.get(name, name): getattr(checked, name) for name in _Table.model_fields}
     samples = told.pop("samples")
+    if checked.start and "max_items_per_run" not in checked.model_fields_set:
+        told["max_items_per_run"] = None  # a crawl that goes on by itself would come to its end
     profile = SourceProfile(name=source, **told)
     problems = [f"{place}.{problem}" for problem in _contradictions(profile)]
     return problems or _Source(replace(profile, version=_version(profile)), samples)
@@ -266,7 +305,9 @@ def _source(source: str, table: Any) -> _Source | list[str]:
 def _version(profile: SourceProfile) -> str | None:
     """Return a name of what decides how the source's pages are read; None where nothing is said of that."""
     said = {name: getattr(profile, name) for name in _DECIDING}
-    if said == {name: getattr(_DEFAULT, name) for name in _DECIDING}:
+    if profile.start:
+        said["start"] = [(one.url, one.parser) for one in profile.start]
+    elif said == {name: getattr(_DEFAULT, name) for name in _DECIDING}:
         return None
     return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
 
@@ -278,6 +319,7 @@ def _contradictions(profile: SourceProfile) -> Iterator[str]:
     if any(place.attribute or place.pattern for place in profile.html.get("remove", ())):
         yield "html.remove: elements are removed as a whole, without attribute and pattern"
     yield from _recrawl_contradictions(profile)
+    yield from _start_contradictions(profile)
     if profile.item_url is None or not profile.hosts:
         return
     host = urlsplit(profile.item_url.lower()).netloc
@@ -294,6 +336,20 @@ def _recrawl_contradictions(profile: SourceProfile) -> Iterator[str]:
         yield "recrawl_max: is shorter than recrawl_min"
     if not profile.hosts and profile.item_url is None:
         yield "recrawl_min: no page may be fetched, as there are neither hosts nor item_url"
+
+
+def _start_contradictions(profile: SourceProfile) -> Iterator[str]:
+    seen: set[str | None] = set()
+    for number, one in enumerate(profile.start):
+        place = f"start[{number}].url"
+        key = start_key(profile.name, one)
+        if not profile.hosts and profile.item_url is None:
+            yield f"{place}: no page may be fetched, as there are neither hosts nor item_url"
+        elif not may_fetch(one.url, profile):
+            yield f"{place}: its host is not among those of the source"
+        if key in seen:
+            yield f"{place}: {one.url!r} is there twice"
+        seen.add(key)
 
 
 def _sentence(place: str, error: Any) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final, TypeAlias
 from urllib.parse import quote
 
 from tasks.steps.canonical import bounded_key, canonical_url, host_of, normal_url
 from tasks.steps.hosts import host_allowed
+from tasks.steps.lists import is_list
 from tasks.steps.page import Bound, DiscoveredItem, ItemState, ParsedPage, Payload, SourceProfile
 from tasks.steps.related import ids_of
 from tasks.steps.trap import trap
@@ -32,6 +33,8 @@ def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tupl
     endlessly many (see ``trap``). Else ``DUE``.
     """
     items = dict.fromkeys(ids_of(page.related))
+    if is_list(page.parser, payload, profile):
+        return tuple(_listed(items, payload, profile))
     if payload.item is not None:
         items.pop(payload.item, None)
     template, hosts = profile.item_url, tuple(profile.hosts)
@@ -48,6 +51,34 @@ def discover(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tupl
         return tuple(map(due.__getitem__, items))
     named = list(items)
     return (*map(due.__getitem__, named[:allowed]), *map(bounded.__getitem__, named[allowed:]))
+
+
+def _listed(items: Iterable[str], payload: Payload, profile: SourceProfile) -> Iterator[DiscoveredItem]:
+    """Yield what a list names: URLs, of which those that the template leads to are known by their IDs."""
+    template = profile.item_url
+    hosts = tuple(profile.hosts) or ((host_of(template) or "",) if template else ())
+    own = canonical_url(payload.url) if payload.url else None
+    year = payload.fetched_at.year if payload.fetched_at else None
+    too_deep = payload.depth > profile.max_depth
+    left = 0 if too_deep else profile.max_items_per_list
+    for url in items:
+        if url == own:
+            continue
+        bound: Bound | None = None if left else "depth" if too_deep else "page"
+        item = _id_of(url, template, hosts) if template else None
+        routes = (template, hosts) if item else (None, hosts)
+        found = _descriptions(routes, payload.depth, bound, year)[item or url]
+        left -= found.state is ItemState.DUE
+        yield found
+
+
+def _id_of(url: str, template: str, hosts: tuple[str, ...]) -> str | None:
+    """Return the ID of which the template makes this URL; None where it makes it of none."""
+    route = _route(template, hosts)
+    if route is None or not url.startswith(route[0]) or not url.endswith(route[1]):
+        return None
+    item = url[len(route[0]) : len(url) - len(route[1])]
+    return item if _PLAIN_ID.fullmatch(item) else None
 
 
 def _place(item: str, item_url: str | None, hosts: tuple[str, ...]) -> str | None:

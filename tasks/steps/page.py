@@ -107,6 +107,15 @@ HTML_FIELDS: Final = (*JSON_FIELDS, "outlinks", "remove")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A URL that a source is looked at again and again by: a list page, a feed, a sitemap or an index of such."""
+
+    url: str
+    every: int  # microseconds
+    parser: str | None = None  # None: by its content, and an HTML page as a list of links
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SourceProfile:
     """What is known of one source. Loaded and checked by ``worker.sources``; the default fits any source."""
 
@@ -118,10 +127,12 @@ class SourceProfile:
     # Where fields stand, by their names; of several places the first one where the field is. ``remove``: all of them.
     html: Mapping[str, tuple[Place, ...]] = field(default_factory=dict, hash=False)
     json: Mapping[str, tuple[Place, ...]] = field(default_factory=dict, hash=False)
+    start: tuple[Start, ...] = ()  # where the source is looked for pages
     item_url: str | None = None  # template of a related item's URL, with {id}
     max_depth: int = 0  # how far from a pushed page follow-ups go; 0: none
     max_items_per_page: int = 50
-    max_items_per_run: int = 10_000  # fetches in one run of the workers
+    max_items_per_list: int = 50_000  # of a start URL, or of a sitemap that one names
+    max_items_per_run: int | None = 10_000  # fetches in one run of the workers; None: no bound
     max_items_per_day: int | None = None  # fetches on one day, UTC; None: no bound
     recrawl_min: int | None = None  # microseconds until a page is fetched again, at least; None: it is not
     recrawl_max: int | None = None  # at most; None: thirty days

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
+from tasks.steps.lists import list_interval
 from tasks.steps.page import Recrawl, SourceProfile
 from tasks.steps.policy import may_fetch
 
@@ -12,8 +13,14 @@ MOST_US: Final = 30 * 86_400_000_000  # where a profile says no longest time
 _SPREAD: Final = 0.1  # pages that came together are not fetched together for ever
 
 
-def recrawl_of(url: str | None, profile: SourceProfile) -> Recrawl | None:
-    """Return how soon a page of a source is fetched again; None: it is not, by itself."""
+def recrawl_of(url: str | None, profile: SourceProfile, *, list_of: str | None = None) -> Recrawl | None:
+    """Return how soon a page of a source is fetched again; None: it is not, by itself.
+
+    ``list_of``: of a page that only lists others, the item key of the page that named it.
+    """
+    of_list = list_interval(url, list_of, profile)
+    if of_list is not None:
+        return of_list
     least = profile.recrawl_min
     if least is None or not may_fetch(url, profile):
         return None

@@ -8,6 +8,7 @@ from tasks.errors import PenstockError, Permanent
 from tasks.steps.canonical import envelope_identity, failed_identity, page_identity
 from tasks.steps.fingerprint import content_hash, failure_fingerprint, top_frame
 from tasks.steps.follow import discover
+from tasks.steps.lists import is_list
 from tasks.steps.page import FailureResult, PageResult, ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import PARSER_VERSIONS, parse
 from tasks.steps.parse.parsers import NO_PARSER
@@ -28,6 +29,7 @@ def result_of(page: ParsedPage, payload: Payload, profile: SourceProfile) -> Pag
     """Build the result of a parsed page."""
     content = content_hash(page)
     item_key = page_identity(payload, page, content)
+    list_of = payload.parent if is_list(page.parser, payload, profile) else None
     envelope_key = envelope_identity(payload) if page.canonical_url else item_key
     return PageResult(
         page=page,
@@ -36,7 +38,7 @@ def result_of(page: ParsedPage, payload: Payload, profile: SourceProfile) -> Pag
         envelope_key=envelope_key if envelope_key != item_key else None,
         discovered=discover(page, payload, profile),
         profile_version=profile.version,
-        recrawl=recrawl_of(payload.url, profile),
+        recrawl=recrawl_of(payload.url, profile, list_of=list_of),
     )
 
 

@@ -226,3 +226,32 @@ def test_the_entries_of_a_feed_are_followed_to_their_articles(quick: Penstock, t
     }
     assert quick.json("status")["failures"].get("waiting", 0) == 0
     assert quick.json("audit")["balanced"] is True
+
+
+def test_a_crawl_begins_at_its_start_urls_by_itself(quick: Penstock) -> None:
+    site: Site = {one: [(200, _page(one, "9"))] for one in ("1", "2", "3")}
+    with _serve(site) as server:
+        port = server.server_address[1]
+        base = f"http://127.0.0.1:{port}"
+        index = f"<sitemapindex><sitemap><loc>{base}/a.xml</loc></sitemap></sitemapindex>"
+        listed = "".join(f"<url><loc>{base}/news/{one}</loc></url>" for one in (1, 2))
+        front = f'<!doctype html><title>Small</title><a href="/news/2">Two</a> <a href="{base}/news/3">Three</a>'
+        site |= {
+            "index.xml": [(200, index.encode())],
+            "a.xml": [(200, f"<urlset>{listed}</urlset>".encode())],
+            "front": [(200, front.encode())],
+        }
+        _profile(quick, port, max_depth=0, parser='"vardump"')
+        with (quick.home / "sources.toml").open("a", encoding="utf-8") as profile:
+            profile.writelines(
+                f'[[sources.small.start]]\nurl = "{base}/{one}"\nevery = "1h"\n' for one in ("index.xml", "front")
+            )
+        quick.run("sources", "check")
+        quick.run("work", "--drain")
+        quick.run("work", "--drain")  # nothing is due yet
+    assert server.asked == {"index.xml": 1, "a.xml": 1, "front": 1, "1": 1, "2": 1, "3": 1}
+    assert {key for key, one in quick.export().items() if one["parser"] == "vardump"} == {
+        f"small/{n}" for n in (1, 2, 3)
+    }
+    assert quick.json("status")["items"] == {"fetched": 6, "bounded": 1}
+    assert quick.json("audit")["balanced"] is True

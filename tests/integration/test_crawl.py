@@ -16,7 +16,8 @@ from tasks.fetch import fetch_due
 from tasks.fetch_ports import Answer, Fetched, NotModified, Redirect
 from tasks.ingest import pull
 from tasks.manners import Manners
-from tasks.steps.page import SourceProfile
+from tasks.steps.page import SourceProfile, Start
+from tasks.upkeep import keep
 from tests.support.arrivals import commit, item
 from tests.support.arrivals import page as arrived
 from tests.support.contexts import Shifted, context_of
@@ -113,7 +114,7 @@ def test_a_host_without_a_robots_txt_to_be_had_is_left_alone_with_its_items_unto
     due(ctx, 1, 2)
     broken = Throttled("the host answered 503", status=503, url=f"{SITE}/robots.txt", retry_after=1.0)
     counts, hosts = crawl(ctx, {"/robots.txt": broken})
-    assert counts == {"postponed": 2}
+    assert counts == {"postponed": 1}  # the other one was not begun
     assert hosts.urls() == []
     assert failures(ctx) == []
     answers: dict[str, Answer | list[Answer]] = {"/robots.txt": robots(""), "/1": ok("/1"), "/2": ok("/2", 2)}
@@ -239,3 +240,54 @@ def stop_after(looks: int, ctx: Context, hosts: Hosts) -> None:
     wait: Callable[[float], bool] = lambda _: next(calls) >= looks  # noqa: E731
     fetch_due(replace(ctx, fetcher=hosts, wait=wait, clock=Shifted(7200)))
     assert len(hosts.asked) == 2
+
+
+def lists(ctx: Context) -> Context:
+    """Return the context of a source that is looked at by an index of sitemaps."""
+    profile = replace(PROFILE, start=(Start(url=f"{SITE}/index.xml", every=3_600_000_000),))
+    return replace(ctx, profiles=SourceProfiles({"s": profile}))
+
+
+def sitemap(path: str, *listed: str, kind: str = "url", **more: Any) -> Fetched:
+    root = "urlset" if kind == "url" else "sitemapindex"
+    entries = "".join(f"<{kind}><loc>{SITE}{one}</loc></{kind}>" for one in listed)
+    return fetched(SITE + path, f"<{root}>{entries}</{root}>".encode(), **more)
+
+
+def later(ctx: Context, hours: float) -> Context:
+    return replace(ctx, clock=Shifted(hours * 3600))
+
+
+def test_a_source_is_crawled_from_its_start_url_again_and_again(ctx: Context) -> None:
+    ctx = lists(ctx)
+    index = sitemap("/index.xml", "/a.xml", kind="sitemap")
+    answers: dict[str, Answer | list[Answer]] = {
+        "/index.xml": index,
+        "/a.xml": [
+            sitemap("/a.xml", "/1", "/2", etag='"a"'),
+            NotModified(url=f"{SITE}/a.xml", fetched_at=index.fetched_at),
+            sitemap("/a.xml", "/1", "/2", "/3"),
+        ],
+        **{f"/{one}": ok(f"/{one}", one) for one in (1, 2, 3)},
+    }
+    assert keep(ctx)["starts_due"] == 1
+    for fetches in ({"fetched": 1}, {"fetched": 1}, {"fetched": 2}, {}):
+        counts, hosts = crawl(ctx, answers)
+        assert counts == fetches
+        pull(ctx)
+    pages = [ctx.store.page_record("s", key) for key in ("1", "2")]  # type: ignore[attr-defined]
+    assert [(one["depth"], one["parent"]) for one in pages] == [(0, f"{SITE}/a.xml")] * 2
+    answers["/a.xml"] = answers["/a.xml"][1:]  # type: ignore[index]
+    soon = later(ctx, 1.2)
+    assert keep(soon)["starts_due"] == 0  # it is due by itself
+    counts, hosts = crawl(soon, answers)
+    assert counts == {"fetched": 1, "not_modified": 1}
+    assert [one.etag for one in hosts.asked if one.url.endswith("a.xml")] == ['"a"']
+    assert pull(ctx) == {"unchanged": 1}
+    answers["/a.xml"] = answers["/a.xml"][1:]  # type: ignore[index]
+    assert crawl(later(ctx, 2.2), answers)[0] == {"fetched": 1}  # the index: its sitemap waits for longer by now
+    assert pull(ctx) == {"unchanged": 1}
+    assert crawl(later(ctx, 3.4), answers)[0] == {"fetched": 2}
+    assert pull(ctx) == {"unchanged": 1, "revision": 1}
+    counts, hosts = crawl(ctx, answers)
+    assert hosts.urls() == [f"{SITE}/3"]

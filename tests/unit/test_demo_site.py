@@ -212,4 +212,5 @@ def test_the_demo_profile_is_toml_and_fits_the_site(site: Site) -> None:
     assert profile.item_url == "http://127.0.0.1:8123/news/{id}"
     assert profile.timezone == TIMEZONE
     assert profile.max_items_per_page >= 14
+    assert profile.max_items_per_run is not None
     assert profile.max_items_per_run >= len(site.pages)

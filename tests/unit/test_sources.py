@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import UsageError
-from tasks.steps.page import Place, SourceProfile
+from tasks.steps.page import Place, SourceProfile, Start
 from worker.sources import _read, _Table, check, load_profiles
 
 
@@ -142,6 +142,65 @@ def test_a_longest_time_below_the_shortest_is_told() -> None:
     text = '[sources.a]\nhosts = ["a.example"]\nrecrawl_min = "2h"\nrecrawl_max = "119m"'
     assert problems(text) == ["sources.toml: sources.a.recrawl_max: is shorter than recrawl_min"]
     assert problems(text.replace("119m", "120m")) == []
+
+
+def test_start_urls_are_read() -> None:
+    text = """
+    [sources.a]
+    hosts = ["a.example"]
+    [[sources.a.start]]
+    url = "HTTPS://a.example/news sitemap.xml"
+    every = "15m"
+    [[sources.a.start]]
+    url = "https://a.example/"
+    every = "1h"
+    parser = "links"
+    """
+    found, told = _read("sources.toml", text.encode())
+    assert told == []
+    profile = found["a"].profile
+    assert profile.start == (
+        Start(url="https://a.example/news%20sitemap.xml", every=900_000_000),
+        Start(url="https://a.example/", every=3_600_000_000, parser="links"),
+    )
+    assert profile.max_items_per_run is None  # it goes on by itself
+    bounded = _read("sources.toml", text.replace("[[", "max_items_per_run = 5\n[[", 1).encode())[0]
+    assert bounded["a"].profile.max_items_per_run == 5
+
+
+def test_only_what_decides_how_a_start_url_is_read_makes_another_profile() -> None:
+    def version(every: str, parser: str) -> str | None:
+        table = f'url = "http://a.example/"\nevery = "{every}"\nparser = "{parser}"'
+        text = f'[sources.a]\nhosts = ["a.example"]\n[[sources.a.start]]\n{table}'
+        return _read("sources.toml", text.encode())[0]["a"].profile.version
+
+    assert version("1h", "links") == version("2h", "links") != version("1h", "feed")
+
+
+@pytest.mark.parametrize(
+    "start,told",
+    [
+        ('url = "http://b.example/"\nevery = "1h"', "[0].url: its host is not among those of the source"),
+        ('url = "ftp://a.example/"\nevery = "1h"', "[0].url: 'ftp://a.example/' must be an http:// or https:// URL"),
+        ('url = "/feed"\nevery = "1h"', "[0].url: '/feed' must be an http:// or https:// URL"),
+        ('url = "http://a.example/"\nevery = "5s"', "[0].every: '5s' is too often: once a minute at most"),
+        ('url = "http://a.example/"\nevery = 5', "[0].every: 5 must be a duration in quotes, such as '15m'"),
+        ('every = "1h"', "[0].url: {'every': '1h'} is missing"),
+        ('url = "http://a.example/"\nevery = "1h"\nparser = "htlm"', "[0].parser: 'htlm' is not a parser; did you"),
+        ('url = "http://a.example/"\nevery = "1h"\neach = 1', "[0].each: is not a field"),
+    ],
+)
+def test_a_mistake_in_a_start_url_is_told_with_its_place(start: str, told: str) -> None:
+    (problem,) = problems(f'[sources.a]\nhosts = ["a.example"]\n[[sources.a.start]]\n{start}\n')
+    assert problem.startswith(f"sources.toml: sources.a.start{told}")
+
+
+def test_start_urls_that_contradict_the_source_are_told() -> None:
+    start = '[[sources.a.start]]\nurl = "http://a.example/"\nevery = "1h"\n'
+    twice = f'[sources.a]\nhosts = ["a.example"]\n{start}{start}'
+    assert problems(twice) == ["sources.toml: sources.a.start[1].url: 'http://a.example/' is there twice"]
+    told = "sources.toml: sources.a.start[0].url: no page may be fetched, as there are neither hosts nor item_url"
+    assert problems(f"[sources.a]\n{start}") == [told]
 
 
 def test_an_item_url_outside_the_hosts_is_told() -> None:

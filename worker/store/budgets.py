@@ -66,7 +66,8 @@ def used(tx: Transaction, period: Period) -> Used:
 def left(source: str, spent: Used, budgets: Mapping[str, Budget]) -> int:
     """Return how many items of a source may still be fetched."""
     budget, (run, day) = budgets.get(source, DEFAULT), spent.get(source, (0, 0))
-    return max(0, min(budget.run - run, (_NO_BOUND if budget.day is None else budget.day) - day))
+    bounds = (_NO_BOUND if bound is None else bound for bound in (budget.run, budget.day))
+    return max(0, min(bound - n for bound, n in zip(bounds, (run, day), strict=True)))
 
 
 def take(tx: Transaction, period: Period, wanted: Mapping[str, int], budgets: Mapping[str, Budget]) -> dict[str, int]:

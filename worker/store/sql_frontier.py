@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from tasks.fetch_ports import Budget, HostDue, HostPause, ItemEnd, RobotsRow
+from tasks.fetch_ports import Budget, HostDue, HostPause, ItemEnd, Planted, RobotsRow
 from tasks.ports import ItemLease
 from tasks.steps.page import ItemState
 from worker.store import claim, due, settle
 from worker.store import hosts as known_hosts
+from worker.store import starts as starts_of_sources
 from worker.store.budgets import Period
 from worker.store.transactions import Transactions
 
@@ -41,6 +42,10 @@ class SqlFrontier(Transactions):
     def settle_items(self, ends: Sequence[ItemEnd], *, worker: str, now: int) -> list[ItemState | None]:
         """See ``Frontier``."""
         return self._write(lambda tx: settle.settle(tx, ends, worker=worker, now=now)) if ends else []
+
+    def plant(self, starts: Sequence[Planted], *, now: int) -> int:
+        """See ``Frontier``."""
+        return self._write(lambda tx: starts_of_sources.plant(tx, starts, now)) if starts else 0
 
     def robots(self, origins: Collection[str]) -> Mapping[str, RobotsRow]:
         """See ``Frontier``."""

@@ -7,6 +7,7 @@ from traceback import clear_frames
 from typing import Any, Final
 
 from tasks.errors import MemoryLimit, ParserCrash, Permanent, TimeLimit, Truncated, UnknownFormat
+from tasks.steps.lists import named_by, start_of
 from tasks.steps.page import ParsedPage, Payload, Related, SourceProfile
 from tasks.steps.parse import feed, html, json, links, sitemap, vardump
 from tasks.steps.parse.parsers import INTERFACE, PARSER_VERSIONS, PARSERS, Parser, add_parser
@@ -57,9 +58,13 @@ def parse(payload: Payload, profile: SourceProfile) -> ParsedPage:
 def choose(payload: Payload, profile: SourceProfile) -> str:
     """Return the name of the parser for a payload; raises ``UnknownFormat``, ``Truncated`` where it is empty.
 
+    A start URL's page is read as a list, and so is a sitemap that one names, whatever the source's pages are.
     A date line outweighs a content type: PHP sends its dumps as ``text/html``. So does a feed's first tag, as in
     browsers (https://mimesniff.spec.whatwg.org/#sniffing-a-mislabeled-feed).
     """
+    of_list = _of_list(payload, profile) if profile.start else None
+    if of_list is not None:
+        return of_list
     if profile.parser is not None:
         if profile.parser not in PARSERS:
             raise UnknownFormat(f"the profile names an unknown parser {profile.parser!r}")
@@ -72,6 +77,22 @@ def choose(payload: Payload, profile: SourceProfile) -> str:
     if name is None:
         raise UnknownFormat("no parser recognises the payload")
     return name
+
+
+def _of_list(payload: Payload, profile: SourceProfile) -> str | None:
+    start = start_of(payload.url, profile) if payload.item is None else None
+    if start is not None and start.parser is not None:
+        return start.parser
+    if start is None and named_by(payload.parent, profile) is None:
+        return None
+    sniffed = by_content(payload.body)
+    if sniffed == "sitemap":
+        return sniffed
+    if start is None:
+        return None
+    if sniffed == "feed":
+        return sniffed
+    return "links" if "html" in (sniffed, by_content_type(payload.content_type)) else None
 
 
 def _signed(page: ParsedPage, parser: Parser) -> ParsedPage:

@@ -1,7 +1,8 @@
 """Feeds: RSS 2.0 and its elders, RSS 1.0 (RDF) and Atom, as a whole or as a single entry.
 
-One entry is an article. A feed of several is a page of its own, which says what the feed says of itself; its entries
-are its related items, each named by its link, so that follow-ups fetch the articles where the source's ``hosts`` allow.
+One entry is an article, but at a start URL. A feed of several is a page of its own, which says what the feed says of
+itself; its entries are its related items, each named by its link, so that follow-ups fetch the articles where the
+source's ``hosts`` allow.
 (https://www.rssboard.org/rss-specification, https://web.resource.org/rss/1.0/spec, RFC 4287)
 """
 
@@ -12,6 +13,7 @@ from typing import Final
 
 from tasks.errors import Malformed, Truncated
 from tasks.steps.canonical import canonical_url, normal_url
+from tasks.steps.lists import start_of
 from tasks.steps.page import ParsedPage, Payload, SourceProfile
 from tasks.steps.parse import document
 from tasks.steps.parse.charset import Decoder, ascii_compatible, decoder
@@ -49,7 +51,7 @@ Parts = Mapping[str, Sequence[Element]]  # the children of an element, by name
 def parse_feed(payload: Payload, profile: SourceProfile) -> ParsedPage:
     """Read a feed or an entry. Raises ``Truncated``, ``Malformed``, ``TooLarge`` above the caps, ``Undecodable``."""
     channel, entries, decode = _document(payload)
-    if len(entries) == 1:
+    if len(entries) == 1 and start_of(payload.url, profile) is None:
         return _article(entries[0], channel, payload, profile, decode)
     return _feed(channel, entries, payload, decode)
 

@@ -6,8 +6,9 @@ source's bounds cut the list, they cut what is old.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tasks.errors import Malformed, TooLarge, Truncated
@@ -45,10 +46,16 @@ def parse_sitemap(payload: Payload, profile: SourceProfile) -> ParsedPage:
         parser="sitemap",
         parser_version=VERSION,
         title=title,
-        paragraphs=(title,),
+        paragraphs=(title, _contents(rows)),
         related=listed(rows),
         repaired=decode.repaired,
     )
+
+
+def _contents(rows: Sequence[Row]) -> str:
+    """Say what is listed in so few words that they can be kept of each day, and that change when the list does."""
+    digest = hashlib.sha256("\n".join(sorted(row[0] for row in rows)).encode(errors="replace")).hexdigest()
+    return f"{len(rows)} URLs, sha256 {digest}"
 
 
 def _entries(root: Element, name: str, base: str | None, profile: SourceProfile) -> Iterator[tuple[float, Row]]:

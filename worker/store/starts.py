@@ -1,0 +1,43 @@
+"""Rows of ``item`` that no page names: the start URLs of sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from tasks.fetch_ports import Planted
+from worker.store import clean
+from worker.store.driver import Transaction, statement
+
+PRIORITY: Final = -1  # before the pages that they name
+
+# A list that changed its interval is not waited for by the old one; a tenth more is what spreads times.
+_PLANT: Final = statement(
+    """INSERT INTO item (source, item_key, url, host, state, depth, priority, discovered_at, next_fetch_at, created_at,
+      recrawl_us)
+    SELECT source, item_key, url, host, 'due', 0, priority, now, now, now, every FROM {rows} WHERE true
+    ON CONFLICT (source, item_key) DO UPDATE SET state = 'due', url = excluded.url, host = excluded.host,
+      priority = excluded.priority, next_fetch_at = excluded.next_fetch_at, recrawl_us = excluded.recrawl_us, depth = 0,
+      discovered_by = NULL, attempts = 0, bound = NULL
+    WHERE item.state IN ('bounded', 'unroutable')
+      OR (item.state IN ('failed', 'gone')
+        AND coalesce(item.checked_at, item.created_at) <= excluded.created_at - excluded.recrawl_us)
+      OR (item.state IN ('fetched', 'scheduled') AND (item.next_fetch_at IS NULL
+        OR (item.next_fetch_at - excluded.created_at) * 10 > excluded.recrawl_us * 11))
+    RETURNING 1""",
+    source="text",
+    item_key="text",
+    url="text",
+    host="text",
+    every="int",
+    priority="int",
+    now="int",
+)
+
+
+def plant(tx: Transaction, starts: Sequence[Planted], now: int) -> int:
+    """Make start URLs due; see ``Frontier.plant``."""
+    rows = {(clean.key(one.source, clean.SOURCE_BYTES), clean.key(one.item_key)): one for one in starts}
+    return len(
+        tx.read(_PLANT, [(*key, rows[key].url, rows[key].host, rows[key].every, PRIORITY, now) for key in sorted(rows)])
+    )
