@@ -28,19 +28,17 @@ from tasks.base import Context, Limits
 from tasks.errors import PenstockError, StreamUnavailable
 from tasks.events import Event
 from tasks.manners import Manners
-from tasks.ports import Ceiling, Clock
+from tasks.ports import Ceiling
 from worker import lifetime
 from worker.garbage import collect_seldom, leave_uncollected
 from worker.limits import Limited, die_with, limit_memory
 from worker.pump import ROLES, Pump
-from worker.runtime import note_profiles, open_store, open_stream, runtime
+from worker.runtime import note_profiles, open_gate, open_store, open_stream, runtime
 
 if TYPE_CHECKING:
     from worker.config import Settings
     from worker.fetch_archive import FetchArchive
-    from worker.host_gate import HostGate
     from worker.http_fetcher import HttpFetcher
-    from worker.runtime import Runtime
     from worker.sandbox import Sandbox
     from worker.stream import PageStream
 
@@ -102,7 +100,7 @@ def build_context() -> Context:
         scales=LedgerScales(stream, store),
         frontier=store,
         fetcher=open_fetcher(settings),
-        gate=open_gate(rt, clock),
+        gate=open_gate(rt, clock.now_us),
         manners=Manners(store, settings.user_agent),
         archive=open_archive(settings),
         profiles=rt.profiles,
@@ -130,20 +128,6 @@ def open_fetcher(settings: Settings) -> HttpFetcher:
             max_body_bytes=settings.max_body_bytes,
             keep_heads=settings.fetch_archive is not None,
         )
-    )
-
-
-def open_gate(rt: Runtime, clock: Clock) -> HostGate:
-    """Build the gate that spaces the requests to each host over all workers."""
-    from worker.host_gate import HostGate
-    from worker.stream import connect
-
-    return HostGate(
-        connect(rt.redis_url),
-        rt.settings.namespace,
-        lease_us=_us(2 * rt.settings.fetch_timeout_seconds),
-        now_us=clock.now_us,
-        draw=random.random,
     )
 
 

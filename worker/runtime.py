@@ -5,9 +5,10 @@ Celery is not loaded here, nor a parser: a command that looks at something must 
 
 from __future__ import annotations
 
+import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from tasks.errors import UsageError
 if TYPE_CHECKING:
     from worker.config import Settings
     from worker.embedded.users import Embedded
+    from worker.host_gate import HostGate
     from worker.sources import SourceProfiles
     from worker.store import NewProfile, SqlStore
     from worker.stream import PageStream
@@ -109,6 +111,20 @@ def open_stream(rt: Runtime) -> PageStream:
         high_water=settings.high_water,
         lease_ms=round(settings.lease_seconds * 1000),
         max_body=settings.max_body_bytes,
+    )
+
+
+def open_gate(rt: Runtime, now_us: Callable[[], int]) -> HostGate:
+    """Build the gate that spaces the requests to each host over all workers."""
+    from worker.host_gate import HostGate
+    from worker.stream import connect
+
+    return HostGate(
+        connect(rt.redis_url),
+        rt.settings.namespace,
+        lease_us=round(2_000_000 * rt.settings.fetch_timeout_seconds),
+        now_us=now_us,
+        draw=random.random,
     )
 
 

@@ -255,3 +255,18 @@ def test_a_crawl_begins_at_its_start_urls_by_itself(quick: Penstock) -> None:
     }
     assert quick.json("status")["items"] == {"fetched": 6, "bounded": 1}
     assert quick.json("audit")["balanced"] is True
+
+
+def test_how_hosts_stand_is_shown(quick: Penstock, tmp_path: Path) -> None:
+    with _serve({"1": [(200, _page("1"))]}) as server:
+        host = f"127.0.0.1:{server.server_address[1]}"
+        _profile(quick, server.server_address[1], max_items_per_run=1)
+        assert "nothing is due anywhere" in quick.run("hosts")
+        _crawl(quick, tmp_path, "0", related=("1", "2"))
+        (told,) = quick.json("hosts", "--source", "small")
+        assert (told["host"], told["source"], told["due"], told["reason"]) == (host, "small", 1, None)
+        assert (told["robots"]["state"], told["robots"]["status"]) == ("none", 404)
+        assert (told["gate"]["breaker"], told["gate"]["under_way"]) == ("closed", 0)
+        row = quick.run("hosts").splitlines()[1].split()
+        assert row[:3] == [host, "small", "1"]
+    assert "'nosuch'" in quick.attempt("hosts", "--source", "nosuch").stderr.decode()

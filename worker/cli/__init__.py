@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from tasks.errors import PenstockError, Transient, UsageError
-from worker.cli import archive, audit, bench, failures, ingress, look, recrawl, run, sources, trace
+from worker.cli import archive, audit, bench, failures, hosts, ingress, look, recrawl, run, sources, trace
 from worker.garbage import collect_seldom, leave_uncollected
 
 EXIT_CHECK_FAILED = 1
@@ -51,7 +51,7 @@ def _root(
     pass
 
 
-for group in (run, ingress, look, archive, trace, audit, failures, recrawl, sources, bench):
+for group in (run, ingress, look, archive, trace, audit, failures, hosts, recrawl, sources, bench):
     group.register(app)
 
 

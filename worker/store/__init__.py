@@ -3,11 +3,11 @@
 ``sql_store`` is the way in; each of its methods is a transaction of one module, and each module is about one noun:
 ``pages``, ``revisions``, ``contents``, ``payloads``, ``items``, ``failures``, ``deliveries`` are the tables (``told``,
 ``mentions`` and ``known`` belong to revisions and items), ``commit`` and ``retry`` put them together. ``due``,
-``claim`` and ``settle`` are the items as work, ``again`` when they are fetched once more, ``budgets`` and ``hosts``
-what bounds that. ``near`` are the texts that are compared, ``drift`` what is found of fields, ``profiles`` what says
-where they stand; ``records``, ``clusters``, ``triage``, ``recrawl`` and ``ledger`` are what the operator asks,
-``reparse`` and ``archive`` what the stored bytes are for. ``sqlite`` and ``postgres`` are the dialects, ``migrations``
-how the tables came to be.
+``claim`` and ``settle`` are the items as work, ``starts`` where they begin, ``again`` when they are fetched once more,
+``budgets`` and ``hosts`` what bounds that, ``standing`` how hosts stand. ``near`` are the texts that are compared,
+``drift`` what is found of fields, ``profiles`` what says where they stand; ``records``, ``clusters``, ``triage``,
+``recrawl`` and ``ledger`` are what the operator asks, ``reparse`` and ``archive`` what the stored bytes are for.
+``sqlite`` and ``postgres`` are the dialects, ``migrations`` how the tables came to be.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from worker.store.reparse import Change, PageFilter, Present, Reparsed
 from worker.store.serials import Run
 from worker.store.sources_state import SourceChange
 from worker.store.sql_store import SqlStore
+from worker.store.standing import MOST_COUNTED, HostStanding
 
 __all__ = [
+    "MOST_COUNTED",
     "Archived",
     "Change",
     "Counts",
     "DueCounts",
     "EpochLedger",
     "FailureFilter",
+    "HostStanding",
     "ItemFilter",
     "NewProfile",
     "PageFilter",

@@ -124,6 +124,12 @@ def hosts(
     return found
 
 
+def places(tx: Transaction, *, source: str | None, limit: int) -> list[tuple[str, str, str]]:
+    """Return where something is due, of a source or of all: source, host, and the URL of one item."""
+    low, high = (_FIRST, (_LAST, _LAST)) if source is None else ((source, ""), (source, _LAST))
+    return [(row[0], row[1], row[2]) for row in _between(tx, low, high, limit)]
+
+
 def _spans(after: Place | None, closed: Collection[str]) -> Iterator[tuple[Place, Place]]:
     """Yield what to go through, as (after, up to and with): on from a place and round to it, but for closed sources."""
     place = after or _FIRST

@@ -28,6 +28,7 @@ from worker.store import (
     retry,
     serials,
     sources_state,
+    standing,
     trace,
     triage,
     upkeep,
@@ -43,6 +44,7 @@ from worker.store.reparse import PageFilter, Present, Reparsed
 from worker.store.retention import Retention
 from worker.store.serials import Run
 from worker.store.sql_frontier import SqlFrontier
+from worker.store.standing import HostStanding
 from worker.store.transactions import ATTEMPTS
 
 
@@ -231,6 +233,10 @@ class SqlStore(SqlFrontier):
     ) -> DueCounts:
         """Return how much work there is."""
         return self._read(lambda tx: ledger.due(tx, now=now, run=run, budgets=budgets, versions=parser_versions or {}))
+
+    def standing(self, *, source: str | None, limit: int, now: int) -> list[HostStanding]:
+        """Return hosts that are left alone, and those where something is due."""
+        return self._read(lambda tx: standing.standing(tx, source=source, limit=limit, now=now))
 
     def find_pages(self, key: str, *, revision: int | None = None) -> list[dict[str, Any]]:
         """Return the records of the pages that SOURCE/ITEM, a URL or a content hash names."""
