@@ -7,7 +7,7 @@ slot, the last not for long. Whatever has to wait longer goes back to the fronti
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final, TypeAlias
@@ -24,7 +24,6 @@ from tasks.errors import (
     PenstockError,
     SourcePaused,
     StreamFull,
-    Throttled,
     Transient,
     Unsafe,
 )
@@ -48,46 +47,34 @@ from tasks.fetch_ports import (
     SlotEnd,
     Wanted,
 )
+from tasks.job import (
+    REDIRECTS,
+    Job,
+    failure_of,
+    is_rules,
+    lease_of,
+    moved,
+    name_of,
+    payload_of,
+    portions,
+    recrawl_unchanged,
+    slot_end,
+)
 from tasks.ports import FetchFailure, ItemLease
-from tasks.steps.backoff import backoff_us
 from tasks.steps.canonical import host_of, origin_of
-from tasks.steps.fingerprint import failure_fingerprint
 from tasks.steps.hosts import target
-from tasks.steps.page import ItemState, Payload, Recrawl, SourceProfile
-from tasks.steps.recrawl import recrawl_of
+from tasks.steps.page import ItemState, SourceProfile
 
 log = structlog.get_logger("penstock.fetch")
 
 HORIZON_US: Final = 200_000  # how far ahead the gate may grant a slot, which a pause of the host comes too late for
 HELD_US: Final = 5_000_000  # an item whose host's next slot is farther away goes back
 FULL_US: Final = 5_000_000  # how long an item waits when the stream is full
-REDIRECTS: Final = 5
-HOST_DOWN_ATTEMPT: Final = 4  # the back-off step for a host that is down: its items' own attempts do not grow
 HOSTS: Final = 500  # that one look takes in
-PUSH_BYTES: Final = 8_388_608  # of bodies, in one push
 ROBOTS_BYTES: Final = 786_432  # of which ``steps.robots`` takes the first 500 KiB (RFC 9309, section 2.5)
-_OVERLOADED: Final = frozenset({429, 502, 503, 504})
 
 
 Place: TypeAlias = tuple[str, str]  # a source, and a host
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A URL on its way: a leased item's, or without a lease the robots.txt of an origin."""
-
-    profile: SourceProfile
-    url: str
-    lease: ItemLease | None = None
-    origin: str = ""  # whose robots.txt it is
-    hops: tuple[str, ...] = ()  # the URLs before this one
-    slot: Slot | None = None
-    held_since: int = 0  # since when it waits for a slot
-
-    @property
-    def host(self) -> str:
-        """Return the host that is asked."""
-        return host_of(self.url) or ""
 
 
 @dataclass(slots=True, eq=False)
@@ -322,24 +309,24 @@ class Crawl:
         now = self.ctx.clock.now_us()
         jobs = [(self._under_way.pop(one.request.token), one) for one in ended]
         for job, one in jobs:
-            if _is_rules(job, one.answer):  # before the next slot is to be had, so that nobody asks for them twice
+            if is_rules(job, one.answer):  # before the next slot is to be had, so that nobody asks for them twice
                 self._learn(job, one.answer, now)
-        self._slot_ends += (_slot_end(job, one) for job, one in jobs)
+        self._slot_ends += (slot_end(job, one) for job, one in jobs)
         down = self._report(now)
         pages: list[tuple[Job, Fetched]] = []
         for job, one in jobs:
             answer = one.answer
-            if _is_rules(job, answer):
+            if is_rules(job, answer):
                 continue
             if isinstance(answer, Redirect):
-                self._place(_moved(job, answer), now)
+                self._place(moved(job, answer), now)
             elif isinstance(answer, Fetched):
                 pages.append((job, answer))
             else:
                 self._end(job, answer, now, host_down=job.host in down)
         if self.ctx.archive is not None:
             self.ctx.archive.keep([answer for _, answer in pages])
-        for portion in _portions(pages):
+        for portion in portions(pages):
             self._push(portion, now)
         self._close_books(now)
 
@@ -372,7 +359,7 @@ class Crawl:
                 self._end(pages[0][0], error, now)
             return
         for (job, _), entry in zip(pages, entries, strict=True):
-            lease = _lease_of(job)
+            lease = lease_of(job)
             self._ends.append(ItemPushed(lease, entry))
             log.info(Event.ITEM_FETCHED, source=lease.source, item=lease.item_key, depth=lease.depth, entry=entry)
 
@@ -381,13 +368,13 @@ class Crawl:
         if job.lease is None:
             self._learn(job, answer, now)
         elif isinstance(answer, NotModified):
-            recrawl = _recrawl(job.lease, job.profile)
+            recrawl = recrawl_unchanged(job.lease, job.profile)
             self._ends.append(ItemUnchanged(job.lease, answer.etag, answer.last_modified, recrawl))
         else:
             self._ends.append(ItemFailed(job.lease, self._failure(job, answer, now, host_down=host_down)))
 
     def _failure(self, job: Job, answer: Exception, now: int, *, host_down: bool) -> FetchFailure:
-        lease = _lease_of(job)
+        lease = lease_of(job)
         if isinstance(answer, PenstockError):
             error = answer
         else:  # a fault of ours, which must not harm the rest
@@ -419,7 +406,7 @@ class Crawl:
             return
         states = self.ctx.frontier.settle_items(ends, worker=self.ctx.worker, now=now)
         for end, state in zip(ends, states, strict=True):
-            self.done[_name_of(end, state)] += 1
+            self.done[name_of(end, state)] += 1
             if isinstance(end, ItemFailed):
                 self._tell(end, state)
 
@@ -451,113 +438,3 @@ class Crawl:
         self._unread.clear()
         self._put_back((job for job in jobs if job.lease is not None), now)
         self._close_books(now)
-
-
-def payload_of(job: Job, answer: Fetched) -> Payload:
-    """Build the payload of a fetched item, with its parent and depth, and what to ask with the next time."""
-    lease = _lease_of(job)
-    extra = {"etag": answer.etag, "last_modified": answer.last_modified, "redirects": " ".join(job.hops)}
-    return Payload(
-        source=lease.source,
-        body=answer.body,
-        item=lease.item,
-        url=answer.url if lease.item else lease.url,  # without an ID the URL that was named is the identity
-        fetched_at=answer.fetched_at,
-        content_type=answer.content_type,
-        status=answer.status,
-        depth=lease.depth,
-        parent=lease.parent,
-        extra={name: value for name, value in extra.items() if value},
-    )
-
-
-def failure_of(
-    ctx: Context, lease: ItemLease, error: PenstockError, now: int, *, host_down: bool = False
-) -> FetchFailure:
-    """Say why a fetch failed and when it is tried again. What is the host's fault costs its items no attempt."""
-    counts = not (isinstance(error, HostDown | Throttled) or host_down)
-    attempt = lease.attempts + 1 if counts else HOST_DOWN_ATTEMPT
-    budget = ctx.profiles.get(lease.source).max_attempts
-    retry_at: int | None = None
-    if isinstance(error, Transient) and (attempt < budget or not counts):
-        delay = backoff_us(attempt, base_us=ctx.limits.retry_base_us, cap_us=ctx.limits.retry_cap_us, draw=ctx.draw())
-        retry_at = now + max(delay, _asked_us(error))
-    return FetchFailure(
-        error_class=error.error_class,
-        message=error.message,
-        fingerprint=failure_fingerprint(error.error_class, str(error.details.get("status") or ""), lease.source),
-        status=error.details.get("status"),
-        retry_at=retry_at,
-        counts=counts,
-    )
-
-
-def _asked_us(error: Exception) -> int:
-    """Return how long the host asked to be left alone."""
-    details = error.details if isinstance(error, PenstockError) else {}
-    return round(float(details.get("retry_after") or 0) * 1_000_000)
-
-
-def _slot_end(job: Job, one: Done) -> SlotEnd:
-    assert job.slot is not None  # noqa: S101 (a job under way has one)
-    answer = one.answer
-    retry_after_us = _asked_us(answer) if isinstance(answer, Exception) else 0
-    return SlotEnd(job.slot, _says(answer), one.latency_us, one.late_us, retry_after_us)
-
-
-def _says(answer: Answer) -> Answered:
-    """Return what an answer says of its host."""
-    if not isinstance(answer, PenstockError):
-        return Answered.OK
-    status = answer.details.get("status")
-    if isinstance(answer, Throttled) or status in _OVERLOADED:
-        return Answered.SLOW_DOWN
-    if isinstance(answer, HostDown) or (isinstance(answer, FetchTimeout) and status is None):
-        return Answered.DOWN
-    return Answered.UNUSED if isinstance(answer, Unsafe) else Answered.OK
-
-
-def _is_rules(job: Job, answer: Answer) -> bool:
-    """Tell whether this is what a robots.txt came to, and not where else it is, which the sixth redirect is not."""
-    return job.lease is None and not (isinstance(answer, Redirect) and len(job.hops) < REDIRECTS)
-
-
-def _moved(job: Job, answer: Redirect) -> Job:
-    return Job(job.profile, answer.to, job.lease, job.origin, (*job.hops, job.url))
-
-
-def _lease_of(job: Job) -> ItemLease:
-    assert job.lease is not None  # noqa: S101 (its callers have looked)
-    return job.lease
-
-
-def _recrawl(lease: ItemLease, profile: SourceProfile) -> Recrawl | None:
-    """Return how soon an unchanged item is fetched again; what is fetched again for no other reason is a list."""
-    found = recrawl_of(lease.url, profile)
-    return found if found or lease.recrawl_us is None else recrawl_of(lease.url, profile, list_of=lease.parent)
-
-
-def _portions(pages: Sequence[tuple[Job, Fetched]]) -> Iterator[list[tuple[Job, Fetched]]]:
-    """Yield pages in portions that one push may hold."""
-    portion: list[tuple[Job, Fetched]] = []
-    size = 0
-    for page in pages:
-        if portion and size + len(page[1].body) > PUSH_BYTES:
-            yield portion
-            portion, size = [], 0
-        portion.append(page)
-        size += len(page[1].body)
-    if portion:
-        yield portion
-
-
-def _name_of(end: ItemEnd, state: ItemState | None) -> str:
-    if state is None:
-        return "lease_lost"
-    if isinstance(end, ItemPushed):
-        return "fetched"
-    if isinstance(end, ItemUnchanged):
-        return "not_modified"
-    if isinstance(end, ItemPostponed):
-        return "postponed"
-    return "given_up" if end.failure.retry_at is None else "retry_later"

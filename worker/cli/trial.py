@@ -160,8 +160,8 @@ def _fetched(settings: Settings, profile: SourceProfile, url: str) -> Payload:
 
 def _answer(fetcher: HttpFetcher, profile: SourceProfile, url: str, hosts: tuple[str, ...] | None) -> Answer:
     """Ask for a URL, and where redirects lead; without ``hosts`` it is a robots.txt, which may be anywhere."""
-    from tasks.crawl import REDIRECTS
     from tasks.fetch_ports import Redirect, Request
+    from tasks.job import REDIRECTS
     from tasks.steps.canonical import host_of
 
     hops = 0
