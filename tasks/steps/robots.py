@@ -119,7 +119,7 @@ def read_rules(text: str, token: str) -> Rules:
                 rules.append(f"user-agent: {_agent(value, token)}")
                 paces.append(rules[-1])
             case "allow" | "disallow":
-                rules.append(f"{name}: {_pattern(value)}")
+                rules += (f"{name}: {_pattern(one)}" for one in _spellings(value))
                 paces.append("allow:")
             case "sitemap":
                 sitemaps.append(value)
@@ -223,12 +223,15 @@ def _octet(found: re.Match[str]) -> str:
 
 
 def _spellings(path: str) -> tuple[str, ...]:
-    """Return a path also with the slashes of its query encoded, and not: there, unlike before the "?", it is one."""
+    """Return a path, or a rule's, with no slash of its query encoded, and with all: there both are one, unlike before.
+
+    Whatever is allowed or not in one spelling is so in the other, as rules have both.
+    """
     place, mark, query = path.partition("?")
     plain = _SLASH.sub("/", query)
     if "/" not in plain:
         return (path,)
-    return tuple(place + mark + one for one in dict.fromkeys((query, plain, plain.replace("/", "%2F"))))
+    return tuple(place + mark + one for one in (plain, plain.replace("/", "%2F")))
 
 
 def _delay(paces: Protego) -> float:
