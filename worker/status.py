@@ -20,15 +20,17 @@ def read_status(stream: PageStream | None = None, store: SqlStore | None = None)
     ``parked`` the part that waits for a paused source; ``paused`` has the reason of each paused source by name;
     ``drift`` the fields of which parsing finds less than before, see ``tasks.steps.drift``;
     ``outcomes``, ``failures`` (by state), ``items`` (by state), ``bounded`` (those of that state by bound: ``depth``,
-    ``page``, ``trap``), ``over_budget`` (items that are due and wait for the budget of their source, by its name; that
-    of a run only counts where the run has a name) and ``sources`` (by name) are counts.
+    ``page``, ``trap``), ``hosts_alone`` (hosts that are left alone, by reason), ``over_budget`` (items that are due and
+    wait for the budget of their source, by its name; that of a run only counts where the run has a name) and
+    ``sources`` (by name) are counts.
     """
     rt = runtime()
     stream = stream or open_stream(rt)
     store = store or open_store(rt)
     snapshot, paused = stream.snapshot(), store.paused_sources()
     counts = store.counts()
-    due = store.due_counts(now=time.time_ns() // 1000, run=rt.run, budgets=rt.profiles.budgets())
+    now = time.time_ns() // 1000
+    due = store.due_counts(now=now, run=rt.run, budgets=rt.profiles.budgets())
     return {
         "accepted": accepted_total(snapshot, store.ledger()),
         "stream": snapshot.length - overlap(snapshot, stream, store),
@@ -40,6 +42,7 @@ def read_status(stream: PageStream | None = None, store: SqlStore | None = None)
         "failures": counts.failures,
         "items": counts.items,
         "bounded": counts.bounded,
+        "hosts_alone": store.hosts_alone(now=now),
         "over_budget": due.over_budget,
         "sources": counts.sources,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -197,6 +198,9 @@ def test_what_bounds_cut_off_is_shown(quick: Penstock, tmp_path: Path) -> None:
     told = quick.run("status")
     assert "(bounded: 3 by depth, 2 by page)" in told
     assert "over budget    small: 1 items wait for its next run or day" in told
+    cut = [(one["source"], one["bound"], one["count"]) for one in quick.json("hosts", "--bounded", "--source", "small")]
+    assert cut == [("small", "depth", 3), ("small", "page", 2)]
+    assert quick.run("hosts", "--bounded").splitlines()[2].split() == ["small", "page", "2", f"{_url(server)}/news/4"]
 
 
 def test_a_private_address_is_not_fetched_unless_the_profile_names_it(quick: Penstock, tmp_path: Path) -> None:
@@ -261,12 +265,19 @@ def test_how_hosts_stand_is_shown(quick: Penstock, tmp_path: Path) -> None:
     with _serve({"1": [(200, _page("1"))]}) as server:
         host = f"127.0.0.1:{server.server_address[1]}"
         _profile(quick, server.server_address[1], max_items_per_run=1)
-        assert "nothing is due anywhere" in quick.run("hosts")
+        assert "nothing is known of any host" in quick.run("hosts")
+        assert "everything is followed" in quick.run("hosts", "--bounded")
         _crawl(quick, tmp_path, "0", related=("1", "2"))
         (told,) = quick.json("hosts", "--source", "small")
-        assert (told["host"], told["source"], told["due"], told["reason"]) == (host, "small", 1, None)
+        assert (told["host"], told["source"], told["next_at"], told["reason"]) == (host, "small", None, None)
+        assert (told["items"], told["is_least"]) == ({"due": 1, "fetched": 1}, False)
         assert (told["robots"]["state"], told["robots"]["status"]) == ("none", 404)
         assert (told["gate"]["breaker"], told["gate"]["under_way"]) == ("closed", 0)
         row = quick.run("hosts").splitlines()[1].split()
-        assert row[:3] == [host, "small", "1"]
+        assert row[:9] == [host, "small", "1", "0", "0", "1", "0", "0", "now"]
+        assert row[-3:-1] == ["none", "until"]
+        quick.environ["PENSTOCK_REDIS_URL"] = "redis://127.0.0.1:1/0"
+        done = quick.attempt("hosts", "--json")
+        assert (done.returncode, json.loads(done.stdout)[0]["gate"]) == (0, None)
+        assert b"without the pace of hosts" in done.stderr
     assert "'nosuch'" in quick.attempt("hosts", "--source", "nosuch").stderr.decode()

@@ -42,6 +42,8 @@ def status(*, json: Json = False) -> None:
         say(f"{name:14} {value}")
     for name, reason in state["paused"].items():
         say(f"{'paused':14} {clean(name)}: {clean(reason)}; 'penstock sources resume {clean(name)}' lets it go on")
+    if state["hosts_alone"]:
+        say(f"{'left alone':14} hosts: {counts(state['hosts_alone'])}; 'penstock hosts' shows which")
     for name, count in state["over_budget"].items():
         say(f"{'over budget':14} {clean(name)}: {count:,} items wait for its next run or day")
     for one in state["drift"]:

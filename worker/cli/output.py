@@ -51,10 +51,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under a head, columns aligned; numbers to the right."""
     text = [[clean("-" if cell is None else cell) for cell in row] for row in rows]
     widths = [max(len(name), *(len(row[at]) for row in text), 0) for at, name in enumerate(head)]
-    numeric = [all(row[at].replace(".", "").isdigit() for row in text) and bool(text) for at in range(len(head))]
+    numeric = [all(map(_is_number, column)) for column in zip(*text, strict=True)] or [False] * len(head)
     for row in ([*head], *text):
         cells = [cell.rjust(w) if n else cell.ljust(w) for cell, w, n in zip(row, widths, numeric, strict=True)]
         say("  ".join(cells).rstrip())
+
+
+def _is_number(cell: str) -> bool:
+    return cell.removesuffix("+").replace(",", "").replace(".", "").isdigit()
 
 
 def counts(values: dict[str, int]) -> str:

@@ -26,13 +26,13 @@ from worker.store.reparse import Change, PageFilter, Present, Reparsed
 from worker.store.serials import Run
 from worker.store.sources_state import SourceChange
 from worker.store.sql_store import SqlStore
-from worker.store.standing import MOST_COUNTED, HostStanding
+from worker.store.standing import CutItems, HostStanding
 
 __all__ = [
-    "MOST_COUNTED",
     "Archived",
     "Change",
     "Counts",
+    "CutItems",
     "DueCounts",
     "EpochLedger",
     "FailureFilter",

@@ -124,10 +124,10 @@ def hosts(
     return found
 
 
-def places(tx: Transaction, *, source: str | None, limit: int) -> list[tuple[str, str, str]]:
-    """Return where something is due, of a source or of all: source, host, and the URL of one item."""
+def places(tx: Transaction, *, source: str | None, limit: int) -> list[Place]:
+    """Return where something is due, of a source or of all."""
     low, high = (_FIRST, (_LAST, _LAST)) if source is None else ((source, ""), (source, _LAST))
-    return [(row[0], row[1], row[2]) for row in _between(tx, low, high, limit)]
+    return [(row[0], row[1]) for row in _between(tx, low, high, limit)]
 
 
 def _spans(after: Place | None, closed: Collection[str]) -> Iterator[tuple[Place, Place]]:

@@ -44,7 +44,7 @@ from worker.store.reparse import PageFilter, Present, Reparsed
 from worker.store.retention import Retention
 from worker.store.serials import Run
 from worker.store.sql_frontier import SqlFrontier
-from worker.store.standing import HostStanding
+from worker.store.standing import CutItems, HostStanding
 from worker.store.transactions import ATTEMPTS
 
 
@@ -235,8 +235,16 @@ class SqlStore(SqlFrontier):
         return self._read(lambda tx: ledger.due(tx, now=now, run=run, budgets=budgets, versions=parser_versions or {}))
 
     def standing(self, *, source: str | None, limit: int, now: int) -> list[HostStanding]:
-        """Return hosts that are left alone, and those where something is due."""
+        """Return hosts that are left alone, and those that items are at, the busiest first."""
         return self._read(lambda tx: standing.standing(tx, source=source, limit=limit, now=now))
+
+    def hosts_alone(self, *, now: int) -> dict[str, int]:
+        """Return how many hosts are left alone, by reason."""
+        return self._read(lambda tx: standing.alone(tx, now))
+
+    def cut_items(self, *, source: str | None, limit: int) -> list[CutItems]:
+        """Return what is not followed, by source and bound, the most first."""
+        return self._read(lambda tx: standing.cut(tx, source=source, limit=limit))
 
     def find_pages(self, key: str, *, revision: int | None = None) -> list[dict[str, Any]]:
         """Return the records of the pages that SOURCE/ITEM, a URL or a content hash names."""
