@@ -69,6 +69,8 @@ def test_no_host_is_asked_faster_than_its_rate_by_four_workers(quick: Penstock, 
     assert rules.broken(sites, asked) == []
     assert len({one.agent for one in asked if one.item}) == WORKERS
     assert max(rules.times_asked(asked).values()) == 1
+    assert quick.json("status")["hosts_alone"] == {"robots": 1}
+    assert "left alone     hosts: 1 robots; 'penstock hosts' shows which" in quick.run("status")
 
 
 def test_a_site_that_asks_for_a_pause_gets_it_and_all_of_it_arrives(quick: Penstock, tmp_path: Path) -> None:
