@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -211,7 +212,7 @@ def test_a_flushed_redis_is_told_by_the_audit_and_made_good_by_pushing_again(red
         worker = penstock.start("work", "--only", "ingest", "--concurrency", "2")
         crawl.stream.push(pages[:300])
         crawl.wait_until_at_rest()
-        with in_its_tracks(worker.pid):
+        with in_its_tracks(worker.pid, folder / "store.db"):
             crawl.stream.push(pages[300:700])
             epoch, accepted = crawl.stream.accepted()
             crawl.store.note_accepted(epoch=epoch, accepted=accepted, first_waiting=None, now=time.time_ns() // 1000)
@@ -234,10 +235,12 @@ def test_a_flushed_redis_is_told_by_the_audit_and_made_good_by_pushing_again(red
 
 
 @contextlib.contextmanager
-def in_its_tracks(pid: int) -> Iterator[None]:
-    """Stop a process and its children for the time of the block."""
-    for one in (pid, *children(pid)):
-        os.kill(one, signal.SIGSTOP)
+def in_its_tracks(pid: int, database: Path) -> Iterator[None]:
+    """Stop a process and its children for the time of the block, none of them while it writes to the database."""
+    with contextlib.closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for one in (pid, *children(pid)):
+            os.kill(one, signal.SIGSTOP)
     yield
     for one in (pid, *children(pid)):
         os.kill(one, signal.SIGCONT)

@@ -60,7 +60,8 @@ def due(ctx: Context, *numbers: int) -> None:
 
 def crawl(ctx: Context, answers: dict[str, Answer | list[Answer]], **changes: Any) -> tuple[dict[str, int], Hosts]:
     hosts = Hosts({SITE + path if path.startswith("/") else path: one for path, one in answers.items()})
-    return dict(fetch_due(replace(ctx, fetcher=hosts, **changes))), hosts
+    limits = replace(ctx.limits, pull_seconds=10.0)  # it ends when nothing is due any more
+    return dict(fetch_due(replace(ctx, **{"fetcher": hosts, "limits": limits, **changes}))), hosts
 
 
 def ok(path: str, number: int = 1, **more: Any) -> Fetched:
@@ -113,16 +114,16 @@ def test_what_robots_txt_disallows_is_an_outcome_and_never_asked_for(ctx: Contex
 def test_a_host_without_a_robots_txt_to_be_had_is_left_alone_with_its_items_untouched(ctx: Context) -> None:
     due(ctx, 1, 2)
     broken = Throttled("the host answered 503", status=503, url=f"{SITE}/robots.txt", retry_after=1.0)
-    counts, hosts = crawl(ctx, {"/robots.txt": broken})
+    counts, hosts = crawl(ctx, {"/robots.txt": broken}, limits=ctx.limits)
     assert counts == {"postponed": 1}  # the other one was not begun
     assert hosts.urls() == []
     assert failures(ctx) == []
     answers: dict[str, Answer | list[Answer]] = {"/robots.txt": robots(""), "/1": ok("/1"), "/2": ok("/2", 2)}
-    assert crawl(ctx, answers)[0] == {}
+    assert crawl(ctx, answers, limits=ctx.limits)[0] == {}
     fetched_then = 0
     ends = time.monotonic() + 20
     while fetched_then < 2 and time.monotonic() < ends:  # and slowly, as the host asked for
-        fetched_then += crawl(ctx, answers)[0].get("fetched", 0)
+        fetched_then += crawl(ctx, answers, limits=ctx.limits)[0].get("fetched", 0)
     assert fetched_then == 2
 
 

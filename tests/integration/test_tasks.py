@@ -460,7 +460,7 @@ def test_a_fault_of_ours_in_one_fetch_leaves_the_others_alone(ctx: Context, stor
     _push(ctx, page(("A page that names two items.",), ("2", "3")))
     pull(ctx)
     answer = fetched("http://site.example/3", _text(3))
-    once = replace(LIMITS, retry_base_us=60_000_000, retry_cap_us=60_000_000)
+    once = replace(LIMITS, pull_seconds=10.0, retry_base_us=60_000_000, retry_cap_us=60_000_000)
     wide = SourceProfiles({"site": replace(SITE, concurrency=2)})
     hosts = Hosts({"http://site.example/2": RuntimeError("a bug"), answer.url: answer})
     assert fetch_due(replace(ctx, fetcher=hosts, limits=once, profiles=wide)) == {"retry_later": 1, "fetched": 1}
