@@ -250,7 +250,7 @@ def test_a_crawl_begins_at_its_start_urls_by_itself(quick: Penstock) -> None:
             profile.writelines(
                 f'[[sources.small.start]]\nurl = "{base}/{one}"\nevery = "1h"\n' for one in ("index.xml", "front")
             )
-        quick.run("sources", "check")
+        assert f"{base}/news/{{id}}; 2 start URLs" in quick.run("sources", "check")
         quick.run("work", "--drain")
         quick.run("work", "--drain")  # nothing is due yet
     assert server.asked == {"index.xml": 1, "a.xml": 1, "front": 1, "1": 1, "2": 1, "3": 1}

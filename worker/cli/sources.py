@@ -14,6 +14,7 @@ from worker.cli import trial
 from worker.cli.output import Json, Note, clean, operator, say, say_json, table, warn
 
 if TYPE_CHECKING:
+    from tasks.steps.page import SourceProfile
     from worker.store import SourceChange
 
 _COUNTS = ("pages", "new", "revision", "unchanged", "duplicate", "failed")
@@ -54,9 +55,16 @@ def check(
     profiles = load_profiles(where)
     for name in profiles.names():
         profile = profiles.get(name)
-        routes = profile.item_url or "no follow-ups"
-        say(f"{name:16} {profile.parser or 'parser by content':18} {profile.timezone:18} {routes}")
+        say(f"{name:16} {profile.parser or 'parser by content':18} {profile.timezone:18} {_routes(profile)}")
     say(f"{len(profiles.names())} profiles, all valid" + (f" ({where})" if where else " (only the shipped ones)"))
+
+
+def _routes(profile: SourceProfile) -> str:
+    """Say where the source is looked for pages, and where those lead."""
+    hosts = f"URLs at {', '.join(profile.hosts)}" if profile.hosts else "no follow-ups"
+    count = len(profile.start)
+    starts = f"; {count} start URL{'s' if count > 1 else ''}" if count else ""
+    return (profile.item_url or hosts) + starts
 
 
 def list_sources(*, json: Json = False) -> None:
