@@ -20,10 +20,16 @@ What failed is tried again, and where too much of a source fails, the source is 
       next_attempt          steps/policy.py         when, how often, and whether to fetch the page anew
     pausing.py                                      pages of a paused source are parked in the stream
 
-What a page names is followed::
+What a page names is followed, and so are the lists at a source's start URLs::
 
     items.fetch             fetch.py                due items → HTTP → back onto the stream
       discover              steps/follow.py         (at ingest) related IDs → items, within the source's bounds
+      plant                 starts.py               (at upkeep) start URLs → items that are due again and again
+      Crawl                 crawl.py                claims, slots, robots.txt, redirects and ends of all that is in hand
+        Job                 job.py                  one URL on its way, and what its answer says
+        Manners             manners.py              what robots.txt says, and which hosts are closed for now
+        gate.admit          worker/host_gate.py     when a host may be asked, over all workers
+        fetcher.start       worker/http_fetcher.py  hundreds of requests at a time, to public addresses only
 
 Texts are compared::
 
