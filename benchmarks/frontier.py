@@ -111,7 +111,7 @@ def end_of(lease: ItemLease, number: int, now: int) -> ItemEnd:
     failure = FetchFailure(
         error_class="HttpError", message="500", fingerprint="fp", status=500, retry_at=now + NEVER, counts=True
     )
-    return ItemFailed(lease, failure)
+    return ItemFailed(lease, failure, recrawls=False)
 
 
 @contextmanager

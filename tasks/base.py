@@ -37,6 +37,7 @@ class Limits:
     retry_lease_us: int
     fetch_batch: int
     fetch_lease_us: int
+    fetch_tail_seconds: float = 60.0  # how long a fetch task that claims no more waits for what it has in hand
     ceiling: Ceiling = _CEILING
     keep_deliveries_us: int = 90 * 86_400_000_000
     keep_payloads_us: int = 0  # for ever

@@ -17,9 +17,7 @@ import structlog
 from tasks.base import Context
 from tasks.errors import (
     Disallowed,
-    FetchTimeout,
     Gone,
-    HostDown,
     HttpError,
     PenstockError,
     SourcePaused,
@@ -57,7 +55,8 @@ from tasks.job import (
     name_of,
     payload_of,
     portions,
-    recrawl_unchanged,
+    recrawl_of_lease,
+    says_of_host,
     slot_end,
 )
 from tasks.ports import FetchFailure, ItemLease
@@ -68,7 +67,8 @@ from tasks.steps.page import ItemState, SourceProfile
 log = structlog.get_logger("penstock.fetch")
 
 HORIZON_US: Final = 200_000  # how far ahead the gate may grant a slot, which a pause of the host comes too late for
-HELD_US: Final = 5_000_000  # an item whose host's next slot is farther away goes back
+HELD_US: Final = 5_000_000  # an item whose host's next slot is farther away goes back …
+HELD_ON_THE_WAY_US: Final = 30_000_000  # … and this far away after a redirect
 FULL_US: Final = 5_000_000  # how long an item waits when the stream is full
 HOSTS: Final = 500  # that one look takes in
 ROBOTS_BYTES: Final = 786_432  # of which ``steps.robots`` takes the first 500 KiB (RFC 9309, section 2.5)
@@ -199,9 +199,9 @@ class Crawl:
             jobs = self._held[host]
             for slot in slots:
                 self._place(jobs.popleft(), now, slot)
-            if jobs and (until := self._too_long(host, jobs[0], now)):
-                self._put_back(jobs, until)
-                jobs.clear()
+            for job in [one for one in jobs if self._too_long(one, now)]:
+                jobs.remove(job)
+                self._put_back([job], self._too_long(job, now))
         self._held = defaultdict(deque, {host: jobs for host, jobs in self._held.items() if jobs})
 
     def _read_anew(self, now: int) -> None:
@@ -214,12 +214,16 @@ class Crawl:
                 for waiting in self._unread.pop(job.origin, ()):
                     self._place(waiting, now)
 
-    def _too_long(self, host: str, first: Job, now: int) -> int:
-        """Return until when to give back what waits for a slot of a host; 0: it may still wait."""
-        opens_at = self.ctx.manners.opens(host)
-        if opens_at > now + HELD_US:
+    def _too_long(self, job: Job, now: int) -> int:
+        """Return until when to give back what waits for a slot of its host; 0: it may still wait.
+
+        Who was led on, or needs a robots.txt for that, would begin anew each time, and never get through.
+        """
+        most = HELD_ON_THE_WAY_US if job.hops or job.lease is None else HELD_US
+        opens_at = self.ctx.manners.opens(job.host)
+        if opens_at > now + most:
             return opens_at
-        return now + HELD_US if now - first.held_since > HELD_US else 0
+        return now + most if now - job.held_since > most else 0
 
     def _wanted_of(self, jobs: Sequence[Job], now: int) -> Wanted:
         return self._wanted(jobs[0].url, jobs[0].profile, len(jobs), now)
@@ -281,6 +285,10 @@ class Crawl:
             return (job.host,)
         return job.profile.hosts or (host_of(job.profile.item_url or job.lease.url) or "",)
 
+    def _is_own(self, job: Job) -> bool:
+        """Tell whether the profile says where this is: a robots.txt that is elsewhere is so as its host likes it."""
+        return job.lease is not None or job.host == host_of(job.origin)
+
     def _begin(self, job: Job, slot: Slot) -> None:
         job.slot = slot
         self._under_way[slot.token] = job
@@ -290,7 +298,7 @@ class Crawl:
             token=slot.token,
             url=job.url,
             hosts=self._hosts(job),
-            private_hosts=profile.allow_private_hosts,
+            private_hosts=profile.allow_private_hosts if self._is_own(job) else (),
             start=slot.start,
             etag=validators[0],
             last_modified=validators[1],
@@ -333,7 +341,7 @@ class Crawl:
     def _learn(self, job: Job, answer: Answer, now: int) -> None:
         """Note an origin's robots.txt, and go on with who waited for it."""
         waiting = self._unread.pop(job.origin, ())
-        if isinstance(answer, Unsafe | HostDown | FetchTimeout):  # as it would have been of the items themselves
+        if says_of_host(answer, job):  # as it would have been of the items themselves
             for one in waiting:
                 self._end(one, answer, now, host_down=not isinstance(answer, Unsafe))
             return
@@ -368,10 +376,12 @@ class Crawl:
         if job.lease is None:
             self._learn(job, answer, now)
         elif isinstance(answer, NotModified):
-            recrawl = recrawl_unchanged(job.lease, job.profile)
+            recrawl = recrawl_of_lease(job.lease, job.profile)
             self._ends.append(ItemUnchanged(job.lease, answer.etag, answer.last_modified, recrawl))
         else:
-            self._ends.append(ItemFailed(job.lease, self._failure(job, answer, now, host_down=host_down)))
+            failure = self._failure(job, answer, now, host_down=host_down)
+            recrawls = recrawl_of_lease(job.lease, job.profile) is not None
+            self._ends.append(ItemFailed(job.lease, failure, recrawls))
 
     def _failure(self, job: Job, answer: Exception, now: int, *, host_down: bool) -> FetchFailure:
         lease = lease_of(job)
@@ -432,7 +442,7 @@ class Crawl:
         jobs = [*self._under_way.values(), *chain.from_iterable(self._held.values())]
         jobs += chain.from_iterable(self._unread.values())
         slots = [job.slot for job in self._under_way.values() if job.slot is not None]
-        self._slot_ends += (SlotEnd(one, Answered.OK if one.start <= now else Answered.UNUSED) for one in slots)
+        self._slot_ends += (SlotEnd(one, Answered.CANCELLED if one.start <= now else Answered.UNUSED) for one in slots)
         self._under_way.clear()
         self._held.clear()
         self._unread.clear()

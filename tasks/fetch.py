@@ -34,7 +34,8 @@ def fetch(self: Fetch) -> Mapping[str, int]:
 def fetch_due(ctx: Context) -> Counter[str]:
     """Fetch due items until there are none, or the budget ends; return how they ended.
 
-    After its time the task claims nothing more, and ends with the last answer. A worker that is to stop does not wait.
+    After its time the task claims nothing more, and ends with the last answer, or gives back what has none in the end.
+    A worker that is to stop does not wait.
     """
     crawl = Crawl(ctx)
     ends = ctx.clock.monotonic() + ctx.limits.pull_seconds
@@ -49,6 +50,8 @@ def _run(ctx: Context, crawl: Crawl, ends: float) -> None:
     look_at = 0.0
     while not ctx.stopping():
         now = ctx.clock.monotonic()
+        if now >= ends + ctx.limits.fetch_tail_seconds:
+            break
         if now >= ends:
             crawl.take_held()
             if not crawl.in_hand():

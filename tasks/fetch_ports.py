@@ -25,6 +25,7 @@ class Answered(enum.StrEnum):
     SLOW_DOWN = "slow_down"  # 429, or 503
     DOWN = "down"  # not reached, or no answer in time
     UNUSED = "unused"  # no request was made
+    CANCELLED = "cancelled"  # nothing: it was not waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +260,7 @@ class ItemFailed:
 
     lease: ItemLease
     failure: FetchFailure
+    recrawls: bool  # whether the item, where it has an interval, is fetched again at it, as its profile says now
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from tasks.ports import Entry, Settled
 from tasks.steps.fingerprint import payload_hash
 from tasks.steps.page import Arrival, FailureResult, Outcome, PageResult, Payload
 from tasks.steps.payload import decode_fields, envelope_of, from_envelope
+from tasks.steps.recrawl import recrawl_of
 from tasks.steps.understand import envelope_ids, failure_of, observed_at
 
 log = structlog.get_logger("penstock.ingest")
@@ -281,7 +282,10 @@ def _poison(entry: Entry) -> Poison:
 
 def _failure(ctx: Context, error: PenstockError, payload: Payload, body_hash: str) -> FailureResult:
     plan = ctx.next_attempt(error.error_class, payload, 0)
-    return failure_of(error, payload, body_hash, retry_at=plan.at if plan else None)
+    found = failure_of(error, payload, body_hash, retry_at=plan.at if plan else None)
+    # It could not be read, so it may be a list where a list names it.
+    recrawl = recrawl_of(payload.url, ctx.profiles.get(payload.source), list_of=payload.parent)
+    return replace(found, recrawls=payload.url is None or recrawl is not None)
 
 
 def settle(ctx: Context, batch: Sequence[Arrival], watch: Watch) -> Counter[str]:

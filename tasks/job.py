@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 from tasks.base import Context
 from tasks.errors import FetchTimeout, HostDown, PenstockError, Throttled, Transient, Unsafe
@@ -25,7 +25,8 @@ from tasks.ports import FetchFailure, ItemLease
 from tasks.steps.backoff import backoff_us
 from tasks.steps.canonical import host_of
 from tasks.steps.fingerprint import failure_fingerprint
-from tasks.steps.page import ItemState, Payload, Recrawl, SourceProfile
+from tasks.steps.lists import LIST_PRIORITY
+from tasks.steps.page import LOCATION, ItemState, Payload, Recrawl, SourceProfile
 from tasks.steps.recrawl import recrawl_of
 
 REDIRECTS: Final = 5
@@ -55,18 +56,20 @@ class Job:
 def payload_of(job: Job, answer: Fetched) -> Payload:
     """Build the payload of a fetched item, with its parent and depth, and what to ask with the next time."""
     lease = lease_of(job)
-    extra = {"etag": answer.etag, "last_modified": answer.last_modified, "redirects": " ".join(job.hops)}
+    url = answer.url if lease.item else lease.url  # without an ID the URL that was named is the identity
+    location = answer.url if answer.url != url else None
+    told = {"etag": answer.etag, "last_modified": answer.last_modified, "redirects": " ".join(job.hops)}
     return Payload(
         source=lease.source,
         body=answer.body,
         item=lease.item,
-        url=answer.url if lease.item else lease.url,  # without an ID the URL that was named is the identity
+        url=url,
         fetched_at=answer.fetched_at,
         content_type=answer.content_type,
         status=answer.status,
         depth=lease.depth,
         parent=lease.parent,
-        extra={name: value for name, value in extra.items() if value},
+        extra={name: value for name, value in {**told, LOCATION: location}.items() if value},
     )
 
 
@@ -114,12 +117,19 @@ def _says(answer: Answer) -> Answered:
         return Answered.SLOW_DOWN
     if isinstance(answer, HostDown) or (isinstance(answer, FetchTimeout) and status is None):
         return Answered.DOWN
-    return Answered.UNUSED if isinstance(answer, Unsafe) else Answered.OK
+    return Answered.UNUSED if isinstance(answer, Unsafe) and status is None else Answered.OK
 
 
 def is_rules(job: Job, answer: Answer) -> bool:
     """Tell whether this is what a robots.txt came to, and not where else it is, which the sixth redirect is not."""
     return job.lease is None and not (isinstance(answer, Redirect) and len(job.hops) < REDIRECTS)
+
+
+def says_of_host(answer: Answer, job: Job) -> TypeGuard[PenstockError]:
+    """Tell whether what came of asking an origin for its robots.txt is that the host itself cannot be asked."""
+    if not isinstance(answer, Unsafe | HostDown | FetchTimeout) or job.hops:
+        return False
+    return answer.details.get("status") is None
 
 
 def moved(job: Job, answer: Redirect) -> Job:
@@ -133,10 +143,9 @@ def lease_of(job: Job) -> ItemLease:
     return job.lease
 
 
-def recrawl_unchanged(lease: ItemLease, profile: SourceProfile) -> Recrawl | None:
-    """Return how soon an unchanged item is fetched again; what is fetched again for no other reason is a list."""
-    found = recrawl_of(lease.url, profile)
-    return found if found or lease.recrawl_us is None else recrawl_of(lease.url, profile, list_of=lease.parent)
+def recrawl_of_lease(lease: ItemLease, profile: SourceProfile) -> Recrawl | None:
+    """Return how soon an item is fetched again that brought nothing new; None: it is not, by itself."""
+    return recrawl_of(lease.url, profile, list_of=lease.parent if lease.priority == LIST_PRIORITY else None)
 
 
 def portions(pages: Sequence[tuple[Job, Fetched]]) -> Iterator[list[tuple[Job, Fetched]]]:

@@ -106,7 +106,6 @@ class ItemLease:
     priority: int = 0  # lower comes first
     etag: str | None = None  # of the page that is in the store
     last_modified: str | None = None
-    recrawl_us: int | None = None  # how long it was left alone the last time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,6 +173,7 @@ def limits_of(settings: Settings) -> Limits:
         retry_lease_us=_us(settings.lease_seconds),
         fetch_batch=settings.fetch_batch,
         fetch_lease_us=_us(settings.fetch_lease_seconds),
+        fetch_tail_seconds=settings.lease_seconds - settings.pull_seconds - 20,  # Celery would end it soon after
         keep_deliveries_us=_us(settings.delivery_days * 86_400),
         keep_payloads_us=_us(settings.payload_days * 86_400),
         ceiling=Ceiling(share=settings.failure_ceiling_share, least=settings.failure_ceiling_least),

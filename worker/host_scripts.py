@@ -220,7 +220,9 @@ for at = 1, #KEYS / 2 do
       give_back(host, tonumber(serial), tonumber(before), tonumber(delay))
     else
       begun_late(host, tonumber(serial), tonumber(start), tonumber(late))
-      if how == 'down' then
+      if how == 'cancelled' then
+        if probed then host.probe = 0 end
+      elseif how == 'down' then
         failed(host, probed, at)
       else
         answered(host, how, tonumber(start), tonumber(latency), tonumber(asked), at)

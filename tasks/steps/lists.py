@@ -13,6 +13,7 @@ from typing import Final
 from tasks.steps.canonical import envelope_identity
 from tasks.steps.page import Payload, Recrawl, SourceProfile, Start
 
+LIST_PRIORITY: Final = -1  # of an item that is a list: it comes before the pages that lists name
 MOST_US: Final = 86_400_000_000  # a sitemap that an index names is looked at once a day at least
 
 _SITEMAP: Final = "sitemap"
@@ -53,6 +54,6 @@ def list_interval(url: str | None, parent: str | None, profile: SourceProfile) -
     """Return how soon a list is fetched again: a start URL as it says, a sitemap that it names the less it changes."""
     own = start_of(url, profile)
     if own is not None:
-        return Recrawl(own.every, own.every)
+        return Recrawl(own.every, own.every, is_list=True)
     named = named_by(parent, profile)
-    return Recrawl(named.every, max(named.every, MOST_US)) if named is not None else None
+    return Recrawl(named.every, max(named.every, MOST_US), is_list=True) if named is not None else None

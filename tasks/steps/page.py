@@ -34,6 +34,9 @@ class Outcome(enum.StrEnum):
     FAILED = "failed"
 
 
+LOCATION: Final = "location"  # the field of an envelope that tells where redirects led to from its URL
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
     """One page as its producer pushed it: the envelope and the bytes, nothing interpreted."""
@@ -50,6 +53,11 @@ class Payload:
     extra: Mapping[str, str] = field(default_factory=dict)  # fields of the envelope that we do not know
     # The body as its producer packed it, a zstd frame that says its size; whoever changes the body leaves it out.
     frame: bytes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def base(self) -> str | None:
+        """The URL that relative ones of the page are relative to (RFC 3986, section 5.1.3)."""
+        return self.extra.get(LOCATION) or self.url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +185,7 @@ class Recrawl:
 
     least_us: int
     most_us: int
+    is_list: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +213,7 @@ class FailureResult:
     parser_version: int
     traceback: str | None = field(default=None, repr=False)
     retry_at: int | None = None  # microseconds since the epoch, UTC
+    recrawls: bool = True  # whether its item, where it has an interval, is fetched again at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

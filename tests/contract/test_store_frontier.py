@@ -222,10 +222,10 @@ def test_leases_of_all_kinds_end_together_and_are_told_in_their_order(store: Sql
     names(store, *(item(str(n)) for n in range(5)))
     zero, one, two, three, four = claim(store)
     ends: list[ItemEnd] = [
-        ItemFailed(zero, fetch_failure("Disallowed", status=None)),
+        ItemFailed(zero, fetch_failure("Disallowed", status=None), recrawls=True),
         ItemPushed(four, "1-4"),
         ItemPostponed(one, NOW),
-        ItemFailed(three, fetch_failure(retry_at=LATER)),
+        ItemFailed(three, fetch_failure(retry_at=LATER), recrawls=True),
         ItemPostponed(two, LATER),
     ]
     states = store.settle_items(ends, worker="w", now=NOW)
@@ -245,7 +245,7 @@ def test_a_lease_that_ran_out_is_claimed_again_and_the_old_one_says_nothing_more
     ends: list[ItemEnd] = [
         ItemPushed(lost, "1-1"),
         ItemPostponed(lost, NOW),
-        ItemFailed(lost, fetch_failure()),
+        ItemFailed(lost, fetch_failure(), recrawls=True),
         ItemPushed(taken, "1-2"),
     ]
     assert store.settle_items(ends, worker="w", now=NOW) == [None, None, None, ItemState.PUSHED]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tasks.steps.page import Arrival, ItemState, Recrawl
-from tests.support.arrivals import NOW, SECOND, broken, commit, failure, item, page, retry_of
+from tests.support.arrivals import NOW, SECOND, broken, commit, failure, item, moved, page, retry_of
 from tests.support.frontier import (
     claim,
     failed,
@@ -142,6 +143,15 @@ def test_an_item_that_is_fetched_again_by_itself_is_not_given_up(store: SqlStore
 
 
 # --- validators ----------------------------------------------------------------------------------------------------
+
+
+def test_a_page_that_cannot_be_read_and_is_no_more_to_be_fetched_again_is_given_up(store: SqlStore) -> None:
+    commit(store, fetched("a"))
+    refetch(store, 2 * 3600)
+    result = replace(failure("1"), recrawls=False)
+    commit(store, moved(broken("1", at=2 * 3600), result=result), now=NOW + 2 * HOUR)
+    row = row_of(store, "1")
+    assert (row["state"], row["next_fetch_at"]) == ("failed", None)
 
 
 def test_validators_are_known_when_the_page_is_stored_and_not_before(store: SqlStore) -> None:

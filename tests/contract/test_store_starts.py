@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasks.fetch_ports import Planted
-from tasks.steps.page import ItemState
+from tasks.steps.lists import LIST_PRIORITY
+from tasks.steps.page import ItemState, Recrawl
 from tests.support.arrivals import NOW, SECOND, commit, item, page
 from tests.support.frontier import claim, failed, fetch_failure, keys, names, only, pushed, row_of
 from worker.store import SqlStore
@@ -58,6 +59,30 @@ def test_one_that_fails_is_tried_again_by_itself(store: SqlStore) -> None:
     assert row["state"] == "scheduled"
     assert abs(row["next_fetch_at"] - NOW - HOUR) <= HOUR // 10
     assert plant(store, at=SECOND) == 0
+
+
+def test_one_in_back_off_is_left_to_it(store: SqlStore) -> None:
+    plant(store)
+    retry_at = NOW + 5 * HOUR  # longer than its interval
+    failed(store, only(store), fetch_failure(retry_at=retry_at))
+    often = Planted(FEED.source, FEED.item_key, FEED.url, FEED.host, 60 * SECOND)
+    assert plant(store, often, at=SECOND) == 0
+    row = row_of(store, FEED.item_key)
+    assert (row["state"], row["next_fetch_at"], row["attempts"]) == ("scheduled", retry_at, 1)
+
+
+def test_one_that_is_none_any_more_is_given_up_when_it_fails(store: SqlStore) -> None:
+    plant(store)
+    failed(store, only(store), fetch_failure(status=500), recrawls=False)
+    assert row_of(store, FEED.item_key)["state"] == "failed"
+
+
+def test_what_is_read_as_a_list_is_looked_at_before_pages_from_then_on(store: SqlStore) -> None:
+    commit(store, page("map", "a list", recrawl=Recrawl(HOUR, HOUR, is_list=True)))
+    commit(store, page("1", "a page", recrawl=Recrawl(HOUR, HOUR)))
+    assert [one.priority for one in claim(store, now=NOW + 2 * HOUR)] == [LIST_PRIORITY, 0]
+    commit(store, page("map", "no list", at=3 * 3600, recrawl=Recrawl(HOUR, HOUR)))
+    assert {one.item_key: one.priority for one in claim(store, now=NOW + 5 * HOUR)} == {"map": 0, "1": 0}
 
 
 def test_a_shorter_interval_is_not_waited_for_by_the_longer_one(store: SqlStore) -> None:

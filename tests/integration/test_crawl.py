@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +293,86 @@ def test_a_source_is_crawled_from_its_start_url_again_and_again(ctx: Context) ->
     assert pull(ctx) == {"unchanged": 1, "revision": 1}
     counts, hosts = crawl(ctx, answers)
     assert hosts.urls() == [f"{SITE}/3"]
+
+
+def test_a_redirect_gets_through_where_the_host_is_slower_than_items_wait(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.crawl.HELD_US", 100_000)
+    ctx = replace(ctx, profiles=SourceProfiles({"s": replace(PROFILE, delay_seconds=0.4)}))
+    due(ctx, 1)
+    secure = SITE.replace("http:", "https:")
+    counts, hosts = crawl(
+        ctx,
+        {
+            "/1": Redirect(url=f"{SITE}/1", to=f"{secure}/1", status=301),
+            f"{secure}/robots.txt": fetched(f"{secure}/robots.txt", b""),
+            f"{secure}/1": fetched(f"{secure}/1", text(1)),
+        },
+    )
+    assert counts["fetched"] == 1
+    assert hosts.urls()[-1] == f"{secure}/1"
+
+
+def test_a_refused_redirect_was_a_request_all_the_same(ctx: Context) -> None:
+    ctx = replace(ctx, profiles=SourceProfiles({"s": replace(PROFILE, delay_seconds=0.3, concurrency=1)}))
+    due(ctx, 1, 2)
+    refused = Unsafe("the redirect may not be followed", status=302)
+    _, hosts = crawl(ctx, {"/1": refused, "/2": refused})
+    starts = [one.start for one in hosts.asked]
+    assert len(starts) == 3
+    assert all(later - earlier >= 300_000 for earlier, later in pairwise(starts))
+
+
+def test_a_robots_txt_that_leads_elsewhere_may_not_reach_private_hosts(ctx: Context) -> None:
+    profile = replace(PROFILE, allow_private_hosts=("inside.example", "site.example"))
+    ctx = replace(ctx, profiles=SourceProfiles({"s": profile}))
+    due(ctx, 1)
+    inside = "http://inside.example:9200/"
+    moved = Redirect(url=f"{SITE}/robots.txt", to=inside, status=302)
+    _, hosts = crawl(ctx, {"/robots.txt": moved, inside: Gone("404", status=404), "/1": ok("/1")})
+    private = {one.url: one.private_hosts for one in hosts.asked}
+    assert private[inside] == ()
+    assert private[f"{SITE}/1"] == private[f"{SITE}/robots.txt"] == profile.allow_private_hosts
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Unsafe("10.0.0.1 is not a public address", status=None),
+        HostDown("refused", status=None),
+        FetchTimeout("slow", status=200),
+    ],
+)
+def test_a_robots_txt_that_leads_nowhere_stops_its_host_and_costs_its_items_nothing(
+    ctx: Context, end: Exception
+) -> None:
+    due(ctx, 1, 2)
+    elsewhere = "http://elsewhere.example/robots.txt"
+    moved = Redirect(url=f"{SITE}/robots.txt", to=elsewhere, status=302)
+    counts, hosts = crawl(ctx, {"/robots.txt": moved, elsewhere: end})
+    assert counts == {"postponed": 2}
+    assert hosts.urls(robots=True) == [f"{SITE}/robots.txt", elsewhere]
+    assert failures(ctx) == []
+    assert crawl(ctx, {})[0] == {}
+    assert ctx.frontier.host_pauses({"site.example"}, now=ctx.clock.now_us())["site.example"].reason == "robots"
+
+
+def test_a_task_gives_back_what_it_has_waited_for_too_long(ctx: Context) -> None:
+    assert ctx.limits.fetch_tail_seconds > 30  # longer than a request may take
+    due(ctx, 1)
+    hosts = Hosts({f"{SITE}/1": ok("/1")}, silent=True)
+    assert dict(fetch_due(replace(ctx, fetcher=hosts, limits=replace(ctx.limits, fetch_tail_seconds=0.2)))) == {
+        "postponed": 1
+    }
+    assert state(ctx, "1") == "due"
+
+
+def test_a_page_tells_where_redirects_led(ctx: Context) -> None:
+    ctx = lists(ctx)
+    keep(ctx)
+    moved = Redirect(url=f"{SITE}/index.xml", to=f"{SITE}/maps/", status=301)
+    relative = b"<urlset><url><loc>a</loc></url></urlset>"
+    crawl(ctx, {"/index.xml": moved, "/maps/": fetched(f"{SITE}/maps/", relative)})
+    pull(ctx)
+    assert state(ctx, f"{SITE}/maps/a") == "due"

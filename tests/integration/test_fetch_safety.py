@@ -43,19 +43,6 @@ def shared_site() -> Iterator[RawSite]:
         yield served
 
 
-@pytest.fixture
-def site(shared_site: RawSite) -> RawSite:
-    shared_site.asked.clear()
-    shared_site.connections = 0
-    return shared_site
-
-
-@pytest.fixture
-def fetcher() -> Iterator[HttpFetcher]:
-    with fetching() as made:
-        yield made
-
-
 # --- addresses --------------------------------------------------------------------------------------------------
 
 ADDRESSES = {

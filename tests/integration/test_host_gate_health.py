@@ -53,6 +53,23 @@ def opened(gate: HostGate, times: int, seconds: int) -> None:
     assert before <= pause.until - seconds * SECOND <= now_us()
 
 
+def test_what_was_not_waited_for_says_nothing_of_its_host(gates: Gates) -> None:
+    gate = gates.open()
+    down(gate, 5)
+    gates.sleep(60 * SECOND)
+    (probe,) = slots_of(gate.admit([wanted(1, 0.0)], horizon_us=HORIZON))
+    gate.report(ends([probe], Answered.CANCELLED))
+    assert (view(gate).breaker, view(gate).failures, view(gate).under_way) == ("probing", 5, 0)
+    assert len(slots_of(gate.admit([wanted(1, 0.0)], horizon_us=HORIZON))) == 1  # another one tries
+
+
+def test_what_was_not_waited_for_was_asked_for_all_the_same(gates: Gates) -> None:
+    gate = gates.open()
+    one = slot(gate, 2.0)
+    gate.report(ends([one], Answered.CANCELLED))
+    assert slot(gate, 2.0).start == one.start + 2 * SECOND
+
+
 def test_a_slow_host_is_asked_as_often_as_it_can_answer(gates: Gates) -> None:
     gate = gates.open()
     gate.report(ends([slot(gate, 1.0, 2)], latency_us=4 * SECOND))

@@ -152,20 +152,6 @@ def shared_site() -> Iterator[RawSite]:
         yield served
 
 
-@pytest.fixture
-def site(shared_site: RawSite) -> RawSite:
-    shared_site.asked.clear()
-    shared_site.begun.clear()
-    shared_site.connections = 0
-    return shared_site
-
-
-@pytest.fixture
-def fetcher() -> Iterator[HttpFetcher]:
-    with fetching() as made:
-        yield made
-
-
 def test_a_page_comes_with_its_bytes_type_url_and_time(site: RawSite, fetcher: HttpFetcher) -> None:
     before = datetime.now(UTC)
     got = fetched(fetcher, request(site, "/plain/a%2Fb?Q=1"))

@@ -67,20 +67,6 @@ def shared_site() -> Iterator[RawSite]:
         yield served
 
 
-@pytest.fixture
-def site(shared_site: RawSite) -> RawSite:
-    shared_site.asked.clear()
-    shared_site.begun.clear()
-    shared_site.connections = 0
-    return shared_site
-
-
-@pytest.fixture
-def fetcher() -> Iterator[HttpFetcher]:
-    with fetching() as made:
-        yield made
-
-
 def test_no_request_begins_before_its_time_and_none_waits_for_another(site: RawSite, fetcher: HttpFetcher) -> None:
     now = time.time_ns() // 1000
     starts = {"/plain/late": now + 600_000, "/plain/soon": now + 300_000, "/plain/now": now, "/plain/past": now - 10**9}

@@ -41,9 +41,15 @@ def pushed(store: SqlStore, lease: ItemLease, entry: str = "1-1", *, now: int = 
 
 
 def failed(
-    store: SqlStore, lease: ItemLease, failure: FetchFailure, *, worker: str = "w", now: int = NOW
+    store: SqlStore,
+    lease: ItemLease,
+    failure: FetchFailure,
+    *,
+    worker: str = "w",
+    now: int = NOW,
+    recrawls: bool = True,
 ) -> ItemState | None:
-    return store.settle_items([ItemFailed(lease, failure)], worker=worker, now=now)[0]
+    return store.settle_items([ItemFailed(lease, failure, recrawls)], worker=worker, now=now)[0]
 
 
 def postponed(store: SqlStore, lease: ItemLease, until: int, *, now: int = NOW) -> ItemState | None:

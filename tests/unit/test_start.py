@@ -106,15 +106,25 @@ def test_a_list_has_a_bound_of_its_own() -> None:
 
 
 def test_a_start_url_is_looked_at_at_its_own_interval() -> None:
-    assert recrawl_of(FRONT, PROFILE) == Recrawl(5 * MINUTE, 5 * MINUTE)
+    assert recrawl_of(FRONT, PROFILE) == Recrawl(5 * MINUTE, 5 * MINUTE, is_list=True)
     assert recrawl_of(f"{SITE}/news/1", PROFILE) is None
     again = replace(PROFILE, recrawl_min=60 * MINUTE)
-    assert recrawl_of(FRONT, again) == Recrawl(5 * MINUTE, 5 * MINUTE)
+    assert recrawl_of(FRONT, again) == Recrawl(5 * MINUTE, 5 * MINUTE, is_list=True)
     assert recrawl_of(f"{SITE}/news/1", again) == Recrawl(60 * MINUTE, MOST_US)
 
 
 def test_a_sitemap_is_looked_at_the_less_it_changes_once_a_day_at_least() -> None:
     payload = Payload(source="quay", body=sitemap(f"{SITE}/news/1"), url=f"{SITE}/1.xml", parent=INDEX)
-    assert understand(payload, PROFILE).recrawl == Recrawl(15 * MINUTE, DAY)
+    assert understand(payload, PROFILE).recrawl == Recrawl(15 * MINUTE, DAY, is_list=True)
     other = replace(payload, body=sitemap(f"{SITE}/news/1", f"{SITE}/news/2"))
     assert understand(other, PROFILE).content_hash != understand(payload, PROFILE).content_hash
+
+
+def test_relative_links_of_a_list_are_relative_to_where_redirects_led() -> None:
+    html = b"<!doctype html><title>Quay</title><a href='7'>Seven</a> <a href='../about'>About</a> <a href=''>Here</a>"
+    moved = {"location": f"{SITE}/news/index/"}
+    profile = replace(PROFILE, item_url=None)
+    assert [one.url for one in found(html, profile, url=FRONT, extra=moved)] == [
+        f"{SITE}/news/index/7",
+        f"{SITE}/news/about",
+    ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tasks.steps.dedupe import Identity
+from tasks.steps.lists import LIST_PRIORITY
 from tasks.steps.page import Outcome
 from tasks.steps.recrawl import next_fetch, next_interval
 from worker.store import clean, mentions
@@ -25,7 +26,7 @@ _BEFORE: Final = statement(
 )
 _WRITE: Final = statement(
     """UPDATE item SET next_fetch_at = r.next_fetch_at, recrawl_us = r.recrawl_us, etag = r.etag,
-      last_modified = r.last_modified
+      last_modified = r.last_modified, priority = r.priority
     FROM {rows} WHERE item.source = r.source AND item.item_key = r.item_key AND item.state = 'fetched'""",
     source="text",
     item_key="text",
@@ -33,6 +34,7 @@ _WRITE: Final = statement(
     recrawl_us="int",
     etag="text",
     last_modified="text",
+    priority="int",
 )
 
 
@@ -70,7 +72,7 @@ def _row(item: Identity, one: Sighting, outcome: Outcome, last_seen: Mapping[Ide
         every = next_interval(before, within, changed=(outcome is not Outcome.UNCHANGED) if is_last else None)
         at = next_fetch(last, every, item.item_key)
     etag, modified = (clean.text(one.payload.extra.get(name) or None) if is_last else None for name in VALIDATORS)
-    return (*item, at, every, etag, modified)
+    return (*item, at, every, etag, modified, LIST_PRIORITY if within is not None and within.is_list else 0)
 
 
 def write(tx: Transaction, planned: Sequence[Row]) -> None:

@@ -15,7 +15,7 @@ from worker.store.due import Place, these
 
 _COLUMNS: Final = (
     "source, item_key, item, url, host, depth, discovered_by, attempts, priority, etag, last_modified, lease_token, "
-    "next_fetch_at, recrawl_us"
+    "next_fetch_at"
 )
 # A penstock of before leaves rows due whose time has not come.
 _URGENT: Final = "state = 'due' AND next_fetch_at <= {now} ORDER BY priority, depth, next_fetch_at LIMIT {n}"
@@ -93,7 +93,6 @@ def _lease_of(row: Row, until: int) -> ItemLease:
         priority=row[8],
         etag=row[9],
         last_modified=row[10],
-        recrawl_us=row[13],
         token=row[11],
         lease_until=until,
     )

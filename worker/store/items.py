@@ -60,13 +60,16 @@ _MERGE: Final = statement(
     bound="text",
 )
 _FAIL: Final = statement(
-    """UPDATE item SET state = CASE WHEN recrawl_us IS NULL THEN 'failed' ELSE 'scheduled' END,
-      next_fetch_at = r.now + recrawl_us, last_error = r.error_class, lease_until = NULL, lease_token = NULL
+    """UPDATE item SET
+      state = CASE WHEN recrawl_us IS NULL OR r.recrawls = 0 THEN 'failed' ELSE 'scheduled' END,
+      next_fetch_at = CASE WHEN r.recrawls = 0 THEN NULL ELSE r.now + recrawl_us END,
+      last_error = r.error_class, lease_until = NULL, lease_token = NULL
     FROM {rows} WHERE item.source = r.source AND item.item_key = r.item_key
       AND item.state IN ('due', 'scheduled', 'leased', 'pushed')""",
     source="text",
     item_key="text",
     error_class="text",
+    recrawls="int",
     now="int",
 )
 
@@ -97,8 +100,11 @@ def fail(tx: Transaction, failed: Iterable[Broken], now: int) -> None:
 
     Those that are fetched again by themselves wait as long as they did before.
     """
-    rows = {one.identity: clean.text(one.result.error_class, 100) for one in failed}
-    tx.send(_FAIL, [(*identity, rows[identity], now) for identity in sorted(rows)])
+    rows = {one.identity: one.result for one in failed}
+    tx.send(
+        _FAIL,
+        [(*key, clean.text(rows[key].error_class, 100), int(rows[key].recrawls), now) for key in sorted(rows)],
+    )
 
 
 def _rows(told: Mapping[Identity, Mention], now: int) -> list[Row]:

@@ -189,7 +189,7 @@ def _failed(end: ItemFailed, held: _Held, now: int) -> _Failed:
         return _Failed(lease, failure, number, state_at(failure.retry_at, now), failure.retry_at, number)
     if failure.error_class == _GONE:
         return _Failed(lease, failure, number, ItemState.GONE, None, number)
-    if held.recrawl_us is not None:
+    if held.recrawl_us is not None and end.recrawls:
         at = next_fetch(now, held.recrawl_us, lease.item_key)
         return _Failed(lease, failure, number, ItemState.SCHEDULED, at, 0)
     return _Failed(lease, failure, number, ItemState.FAILED, None, number)

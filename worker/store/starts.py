@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from tasks.fetch_ports import Planted
+from tasks.steps.lists import LIST_PRIORITY
 from worker.store import clean
 from worker.store.driver import Transaction, statement
 
-PRIORITY: Final = -1  # before the pages that they name
-
-# A list that changed its interval is not waited for by the old one; a tenth more is what spreads times.
+# A list whose interval is shorter now is not waited for by the old one.
 _PLANT: Final = statement(
     """INSERT INTO item (source, item_key, url, host, state, depth, priority, discovered_at, next_fetch_at, created_at,
       recrawl_us)
@@ -22,8 +21,8 @@ _PLANT: Final = statement(
     WHERE item.state IN ('bounded', 'unroutable')
       OR (item.state IN ('failed', 'gone')
         AND coalesce(item.checked_at, item.created_at) <= excluded.created_at - excluded.recrawl_us)
-      OR (item.state IN ('fetched', 'scheduled') AND (item.next_fetch_at IS NULL
-        OR (item.next_fetch_at - excluded.created_at) * 10 > excluded.recrawl_us * 11))
+      OR (item.state IN ('fetched', 'scheduled') AND item.attempts = 0 AND (item.next_fetch_at IS NULL
+        OR coalesce(item.recrawl_us, 0) > excluded.recrawl_us))
     RETURNING 1""",
     source="text",
     item_key="text",
@@ -38,6 +37,5 @@ _PLANT: Final = statement(
 def plant(tx: Transaction, starts: Sequence[Planted], now: int) -> int:
     """Make start URLs due; see ``Frontier.plant``."""
     rows = {(clean.key(one.source, clean.SOURCE_BYTES), clean.key(one.item_key)): one for one in starts}
-    return len(
-        tx.read(_PLANT, [(*key, rows[key].url, rows[key].host, rows[key].every, PRIORITY, now) for key in sorted(rows)])
-    )
+    told = ((key, rows[key]) for key in sorted(rows))
+    return len(tx.read(_PLANT, [(*key, one.url, one.host, one.every, LIST_PRIORITY, now) for key, one in told]))

@@ -107,10 +107,10 @@ def _article(entry: Element, channel: Element, payload: Payload, profile: Source
         paragraphs=paragraphs,
         language=_language(entry, parts, about),
         authors=tuple(names_of(_authors(parts))),
-        canonical_url=_link(entry, parts, payload.url),
+        canonical_url=_link(entry, parts, payload.base),
         modified_at=published(_text(parts, _MODIFIED), profile),
         tags=tuple(dict.fromkeys(_tags(parts))),
-        image=next(filter(_is_image, _pictures(parts, payload.url)), None),
+        image=next(filter(_is_image, _pictures(parts, payload.base)), None),
         repaired=decode.repaired,
     )
 
@@ -121,7 +121,7 @@ def _feed(channel: Element, entries: Sequence[Element], payload: Payload, decode
     paragraphs = _paragraphs(parts, _ABOUT) or ((title,) if title else ())
     if not entries or not paragraphs:
         raise Malformed("the feed has no entry" if not entries else "the feed has neither title nor description")
-    rows = [row for entry in entries[:_MAX_ENTRIES] if (row := _row(entry, payload.url)) is not None]
+    rows = [row for entry in entries[:_MAX_ENTRIES] if (row := _row(entry, payload.base)) is not None]
     return ParsedPage(
         parser="feed",
         parser_version=VERSION,

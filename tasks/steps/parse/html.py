@@ -51,8 +51,8 @@ def read(payload: Payload, profile: SourceProfile) -> tuple[ParsedPage, Parts, M
     _require_end(page)
     tree = tree_of(page)
     parts = parts_of(tree)
-    found = in_page(tree, profile, base_of(parts, payload.url), language_of(parts)) if profile.html else NOTHING
-    meta = metadata_of(tree, page, parts, payload.url, profile, placed=found.obj)
+    found = in_page(tree, profile, base_of(parts, payload.base), language_of(parts)) if profile.html else NOTHING
+    meta = metadata_of(tree, page, parts, payload.base, profile, placed=found.obj)
     related = found.related or (related_links(parts) if dump is None else related_of_dump(decode(dump.content)))
     body = _body(tree, page, meta.article, profile, found)
     parsed = ParsedPage(

@@ -35,7 +35,7 @@ def read(payload: Payload, profile: SourceProfile) -> tuple[ParsedPage, document
         raise Truncated("the payload is empty")
     decode = decoder(body, payload.content_type)
     loaded = _load(decode(body))
-    found = in_document(loaded, profile, payload.url) if profile.json else NOTHING
+    found = in_document(loaded, profile, payload.base) if profile.json else NOTHING
     obj = document.resolved(_article_beside(found, loaded), document.objects(loaded))
 
     def said(reader: Callable[[document.Obj], T]) -> T:
@@ -55,11 +55,11 @@ def read(payload: Payload, profile: SourceProfile) -> tuple[ParsedPage, document
         language=language,
         authors=said(document.authors),
         related=found.related or related_of_list(document.related_list(obj)),
-        canonical_url=said(lambda obj: document.url(obj, payload.url)),
+        canonical_url=said(lambda obj: document.url(obj, payload.base)),
         modified_at=published(said(document.modified), profile, language),
         section=said(document.section),
         tags=said(document.tags),
-        image=said(lambda obj: document.image(obj, payload.url)),
+        image=said(lambda obj: document.image(obj, payload.base)),
         tier=found.body.tier if found.body else None,
         repaired=decode.repaired,
     )

@@ -27,13 +27,13 @@ def parse_links(payload: Payload, profile: SourceProfile) -> ParsedPage:
     page = in_utf8(raw, decode)
     tree = tree_of(page)
     parts = parts_of(tree)
-    meta = metadata_of(tree, page, parts, payload.url, profile)
-    own = canonical_url(payload.url) if payload.url else None
+    meta = metadata_of(tree, page, parts, payload.base, profile)
+    own = {canonical_url(one) for one in (payload.url, payload.base) if one}
     rows: dict[str, Row] = {}
     for link in parts["a"]:
         url = document.absolute((link.get("href") or "").strip() or None, meta.base)
         target = canonical_url(url) if url else None
-        if target and target != own:
+        if target and target not in own:
             text = " ".join(folded([link.text_content()])) or None
             if rows.get(target, ("", None, None))[1] is None:
                 rows[target] = (target, text, None)

@@ -69,7 +69,7 @@ def _said(page: ParsedPage, payload: Payload, profile: SourceProfile) -> tuple[M
         return _of_html(page, parts, meta), found
     if page.parser == "json":
         _, article, found = json.read(payload, profile)
-        return _of_json(page, article, payload.url), found
+        return _of_json(page, article, payload.base), found
     if page.parser == "feed":
         return {name: f"<{tag}>" for name, tag in feed.tags_of(payload).items()}, None
     return (_VARDUMP if page.parser == "vardump" else {}), None

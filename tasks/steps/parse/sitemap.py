@@ -39,7 +39,7 @@ def parse_sitemap(payload: Payload, profile: SourceProfile) -> ParsedPage:
     name = local_name(root)
     if name not in ROOTS:
         raise Malformed(f"<{name}> is no sitemap: its root is {' or '.join(f'<{one}>' for one in ROOTS)}")
-    found = sorted(_entries(root, ROOTS[name], payload.url, profile), key=lambda one: one[0], reverse=True)
+    found = sorted(_entries(root, ROOTS[name], payload.base, profile), key=lambda one: one[0], reverse=True)
     rows = list({row[0]: row for _, row in found}.values())
     title = f"{'Sitemap index' if name == 'sitemapindex' else 'Sitemap'} of {payload.url or payload.source}"
     return ParsedPage(
