@@ -54,11 +54,11 @@ def _wait_for_pages(made: Farm) -> None:
 
 def test_no_host_is_asked_faster_than_its_rate_by_four_workers(quick: Penstock, tmp_path: Path) -> None:
     sites = [
-        Site(number=0, seed=SEED, items=20, delay_seconds=0.25),
+        Site(number=0, seed=SEED, items=60, delay_seconds=0.25),  # so long that each worker gets its turn
         Site(number=1, seed=SEED, items=16, delay_seconds=0.3, concurrency=2),
         Site(number=2, seed=SEED, items=14, delay_seconds=0.4, robots=Robots(digit="3")),
         Site(number=3, seed=SEED, items=16, delay_seconds=0.05, robots=Robots(crawl_delay=0.3)),
-        Site(number=4, seed=SEED, items=300, concurrency=2, robots=Robots(status=404)),
+        Site(number=4, seed=SEED, items=900, concurrency=2, robots=Robots(status=404)),
         Site(number=5, seed=SEED, items=20, delay_seconds=0.25, robots=Robots(status=500)),
     ]
     with _farm(quick, sites, tmp_path) as made:
