@@ -45,6 +45,9 @@ def run_demo(*, articles: int, seed: int) -> int:
     with serve(site) as server:
         home = _prepare(server.port)
         _say(f"A news site with {articles} articles is up on http://127.0.0.1:{server.port}/ (seed {seed}).")
+        _say(
+            "Where it answers 503 and asks for a pause, penstock asks it less often, for some ten seconds after it too."
+        )
         rt = runtime()
         demo = _Demo(home, site, rt, open_stream(rt), open_store(rt))
         with _workers(demo), stop_requested() as asked:
